@@ -1,0 +1,46 @@
+//! The one clock that authority is measured with.
+//!
+//! Two readings make a [`Now`]: the monotonic clock, which drives every deadline, and how long the machine has been
+//! suspended since boot (`CLOCK_BOOTTIME - CLOCK_MONOTONIC`), during which the monotonic clock stands still. A lease
+//! granted before a suspension is void after it (DESIGN.md, group rule 14).
+
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+/// How much the two clocks may drift apart, because they are read one after the other, before it counts as a
+/// suspension.
+pub const SUSPENSION_TOLERANCE: Duration = Duration::from_millis(50);
+
+/// One reading of both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Monotonic time. Follows tokio's clock, so that tests can pause it.
+    pub instant: Instant,
+    /// Total time that the machine has been suspended since boot.
+    pub suspended: Duration,
+}
+
+impl Now {
+    /// Reads the clocks.
+    pub fn read() -> Self {
+        let boot = to_duration(clock_gettime(ClockId::Boottime));
+        let monotonic = to_duration(clock_gettime(ClockId::Monotonic));
+        Self {
+            instant: tokio::time::Instant::now().into_std(),
+            suspended: boot.saturating_sub(monotonic),
+        }
+    }
+
+    /// Whether the machine slept between `earlier` and this reading.
+    pub fn slept_since(&self, earlier_suspended: Duration) -> bool {
+        self.suspended > earlier_suspended + SUSPENSION_TOLERANCE
+    }
+}
+
+fn to_duration(time: Timespec) -> Duration {
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or(0),
+        u32::try_from(time.tv_nsec).unwrap_or(0),
+    )
+}

@@ -1,0 +1,150 @@
+//! The only way other threads talk with the group: watch channels out, a bounded queue of requests in.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{GroupStatus, Leadership, NodeId};
+
+/// Requests that may wait for the group at once; more callers wait for a place.
+const REQUESTS_MAX: usize = 16;
+
+/// Whether this member can do the leader's work now, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Eligibility {
+    /// It can.
+    pub eligible: bool,
+    /// One sentence for people.
+    pub reason: String,
+}
+
+/// A request to the group; the sender gets the answer when it is done.
+#[derive(Debug)]
+pub enum Request {
+    /// Give leadership to the best eligible member: latch the term durably, transfer, watch, try the next best.
+    HandOver {
+        /// One sentence for ledger and logs.
+        reason: String,
+        /// Answered once another member leads (its name).
+        reply: oneshot::Sender<Result<String, CommandError>>,
+    },
+    /// Remove a member by name from the membership.
+    Remove {
+        /// Its name.
+        name: String,
+        /// Answered once the change is committed.
+        reply: oneshot::Sender<Result<NodeId, CommandError>>,
+    },
+}
+
+/// Why a request was not carried out. Each message names the way out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// Only the leader can do this.
+    #[error("this member does not lead the group; ask the leader ({})", if leader.is_empty() { "none is known now" } else { leader })]
+    NotLeader {
+        /// The leader's name, or empty.
+        leader: String,
+    },
+    /// Nobody could take over.
+    #[error("no other member can take over: {0}")]
+    NoTarget(String),
+    /// The request breaks a rule of the group.
+    #[error("{0}")]
+    Refused(String),
+    /// The outcome did not show in time; it may still happen.
+    #[error(
+        "no outcome within {waited_ms} ms; it may still happen: look at `prometheus-elector status`"
+    )]
+    TimedOut {
+        /// How long it was waited for.
+        waited_ms: u64,
+    },
+    /// The group has ended.
+    #[error("the election group has stopped")]
+    Stopped,
+}
+
+/// Handle of the group for the rest of the process. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct GroupHandle {
+    /// Who leads, and this member's authority. Pair it with [`Leadership::authority_deadline`].
+    pub leadership: watch::Receiver<Leadership>,
+    /// The group's status, renewed about every heartbeat.
+    pub status: watch::Receiver<Arc<GroupStatus>>,
+    eligibility: Arc<watch::Sender<Eligibility>>,
+    requests: mpsc::Sender<Request>,
+}
+
+/// The group's ends of the channels in a [`GroupHandle`]; tests hold them in the group's place.
+#[derive(Debug)]
+pub struct GroupEnds {
+    /// Publishes leadership.
+    pub leadership: watch::Sender<Leadership>,
+    /// Publishes the status.
+    pub status: watch::Sender<Arc<GroupStatus>>,
+    /// Tells whether this member can lead.
+    pub eligibility: watch::Receiver<Eligibility>,
+    /// Requests in order.
+    pub requests: mpsc::Receiver<Request>,
+}
+
+impl GroupHandle {
+    /// A handle and the group's ends of it.
+    pub fn new() -> (Self, GroupEnds) {
+        let (leadership_tx, leadership) = watch::channel(Leadership::default());
+        let (status_tx, status) = watch::channel(Arc::new(GroupStatus::default()));
+        let (eligibility, eligibility_rx) = watch::channel(Eligibility {
+            eligible: false,
+            reason: "starting".into(),
+        });
+        let (requests, requests_rx) = mpsc::channel(REQUESTS_MAX);
+        (
+            Self {
+                leadership,
+                status,
+                eligibility: Arc::new(eligibility),
+                requests,
+            },
+            GroupEnds {
+                leadership: leadership_tx,
+                status: status_tx,
+                eligibility: eligibility_rx,
+                requests: requests_rx,
+            },
+        )
+    }
+
+    /// Says whether this member can do the leader's work. A leader that cannot hands over if another one can.
+    pub fn set_eligibility(&self, eligibility: Eligibility) {
+        self.eligibility.send_if_modified(|current| {
+            let changed = *current != eligibility;
+            *current = eligibility;
+            changed
+        });
+    }
+
+    /// Hands leadership over; see [`Request::HandOver`]. Returns the new leader's name.
+    pub async fn hand_over(&self, reason: impl Into<String>) -> Result<String, CommandError> {
+        let reason = reason.into();
+        self.ask(|reply| Request::HandOver { reason, reply }).await
+    }
+
+    /// Removes a member; see [`Request::Remove`]. Returns the removed node id.
+    pub async fn remove(&self, name: impl Into<String>) -> Result<NodeId, CommandError> {
+        let name = name.into();
+        self.ask(|reply| Request::Remove { name, reply }).await
+    }
+
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, CommandError>>) -> Request,
+    ) -> Result<T, CommandError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests
+            .send(request(reply))
+            .await
+            .map_err(|_| CommandError::Stopped)?;
+        answer.await.unwrap_or(Err(CommandError::Stopped))
+    }
+}

@@ -1,0 +1,3 @@
+//! Arguments, logging, build, wait for a signal, exit code.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Pure: source file + role -> bytes of the Prometheus configuration.

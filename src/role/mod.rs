@@ -1,0 +1,107 @@
+//! Level-triggered role control: pure `step(state, event, now) -> (state, actions, reason)`; a thin runner does the I/O.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::prometheus::{HealthSettings, NotifySettings, ReadinessSettings};
+
+/// Settings of role control.
+#[derive(Clone, Debug)]
+pub struct RoleSettings {
+    /// The two-section source file.
+    pub source: PathBuf,
+    /// The rendered Prometheus configuration.
+    pub output: PathBuf,
+    /// Its file mode, e.g. 0o640.
+    pub output_mode: u32,
+    /// Reload of Prometheus.
+    pub notify: NotifySettings,
+    /// Readiness before candidacy; `None`: do not wait.
+    pub readiness: Option<ReadinessSettings>,
+    /// Health checks.
+    pub health: HealthSettings,
+    /// Longest time that a planned handover waits for the follower configuration to be in force.
+    pub demote_timeout: Duration,
+}
+
+/// Role whose configuration is wanted or in force.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The `follower` section alone.
+    #[default]
+    Follower,
+    /// With the overrides of the `leader` section.
+    Leader,
+}
+
+/// What role control tells about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleStatus {
+    /// Role that is wanted now.
+    pub role: Role,
+    /// One sentence: what it does and why.
+    pub reason: String,
+    /// Whether this member's Prometheus can do the leader's work.
+    pub eligible: bool,
+    /// Why it is or is not eligible.
+    pub eligibility_reason: String,
+    /// An operator has cordoned this member: it does not lead.
+    pub cordoned: bool,
+    /// The process is going away.
+    pub shutting_down: bool,
+    /// State of the configuration.
+    pub config: ConfigStatus,
+}
+
+/// State of the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigStatus {
+    /// SHA-256 (hexadecimal) of the configuration that should be in force; `None` until a source file was read.
+    pub desired_hash: Option<String>,
+    /// SHA-256 of the configuration that Prometheus accepted last; `None` until its first reload.
+    pub applied_hash: Option<String>,
+    /// Role of the configuration that Prometheus accepted last.
+    pub applied_role: Option<Role>,
+    /// Unix time in seconds of the last accepted reload.
+    pub applied_at_unix_s: Option<f64>,
+    /// Why the newest source file or the newest reload was not accepted; `None` when all is in force.
+    pub last_error: Option<String>,
+    /// Warnings of the source file in use.
+    pub warnings: Vec<String>,
+}
+
+/// A request to role control.
+#[derive(Debug)]
+pub enum RoleCommand {
+    /// Put the follower configuration in force, then hand leadership over. Answered with the new leader's name.
+    StepDown {
+        /// One sentence for ledger and logs.
+        reason: String,
+        /// The answer, or an error for people.
+        reply: oneshot::Sender<Result<String, String>>,
+    },
+    /// Do not lead until uncordoned (in memory: a restart uncordons); a leader steps down.
+    Cordon {
+        /// The answer: a sentence that says what will happen.
+        reply: oneshot::Sender<Result<String, String>>,
+    },
+    /// Undo a cordon.
+    Uncordon {
+        /// The answer.
+        reply: oneshot::Sender<Result<String, String>>,
+    },
+}
+
+/// Handle of role control for API and shutdown. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct RoleHandle {
+    /// Its status.
+    pub status: watch::Receiver<Arc<RoleStatus>>,
+    /// Its commands, in order.
+    pub commands: mpsc::Sender<RoleCommand>,
+}

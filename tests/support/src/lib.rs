@@ -1,0 +1,1 @@
+//! Real members, real Prometheus and real DNS for tests, demo and benchmark.
