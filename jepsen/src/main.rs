@@ -2,8 +2,6 @@
 //! so that nobody takes it for a harness that passed.
 
 fn main() -> std::process::ExitCode {
-    eprintln!(
-        "jepsen: the chaos harness is not built yet; see the tests in tests/ and `make test-cluster`"
-    );
+    eprintln!("jepsen: the chaos harness is not built yet; see the tests in tests/ and `make test-cluster`");
     std::process::ExitCode::from(2)
 }

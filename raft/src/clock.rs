@@ -26,10 +26,7 @@ impl Now {
     pub fn read() -> Self {
         let boot = to_duration(clock_gettime(ClockId::Boottime));
         let monotonic = to_duration(clock_gettime(ClockId::Monotonic));
-        Self {
-            instant: tokio::time::Instant::now().into_std(),
-            suspended: boot.saturating_sub(monotonic),
-        }
+        Self { instant: tokio::time::Instant::now().into_std(), suspended: boot.saturating_sub(monotonic) }
     }
 
     /// Whether the machine slept between `earlier` and this reading.
@@ -39,8 +36,5 @@ impl Now {
 }
 
 fn to_duration(time: Timespec) -> Duration {
-    Duration::new(
-        u64::try_from(time.tv_sec).unwrap_or(0),
-        u32::try_from(time.tv_nsec).unwrap_or(0),
-    )
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }

@@ -53,9 +53,7 @@ pub enum CommandError {
     #[error("{0}")]
     Refused(String),
     /// The outcome did not show in time; it may still happen.
-    #[error(
-        "no outcome within {waited_ms} ms; it may still happen: look at `prometheus-elector status`"
-    )]
+    #[error("no outcome within {waited_ms} ms; it may still happen: look at `prometheus-elector status`")]
     TimedOut {
         /// How long it was waited for.
         waited_ms: u64,
@@ -94,18 +92,10 @@ impl GroupHandle {
     pub fn new() -> (Self, GroupEnds) {
         let (leadership_tx, leadership) = watch::channel(Leadership::default());
         let (status_tx, status) = watch::channel(Arc::new(GroupStatus::default()));
-        let (eligibility, eligibility_rx) = watch::channel(Eligibility {
-            eligible: false,
-            reason: "starting".into(),
-        });
+        let (eligibility, eligibility_rx) = watch::channel(Eligibility { eligible: false, reason: "starting".into() });
         let (requests, requests_rx) = mpsc::channel(REQUESTS_MAX);
         (
-            Self {
-                leadership,
-                status,
-                eligibility: Arc::new(eligibility),
-                requests,
-            },
+            Self { leadership, status, eligibility: Arc::new(eligibility), requests },
             GroupEnds {
                 leadership: leadership_tx,
                 status: status_tx,
@@ -141,10 +131,7 @@ impl GroupHandle {
         request: impl FnOnce(oneshot::Sender<Result<T, CommandError>>) -> Request,
     ) -> Result<T, CommandError> {
         let (reply, answer) = oneshot::channel();
-        self.requests
-            .send(request(reply))
-            .await
-            .map_err(|_| CommandError::Stopped)?;
+        self.requests.send(request(reply)).await.map_err(|_| CommandError::Stopped)?;
         answer.await.unwrap_or(Err(CommandError::Stopped))
     }
 }

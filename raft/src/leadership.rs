@@ -52,10 +52,7 @@ impl Leadership {
     pub fn holds_authority(&self, now: Now) -> bool {
         match self.authority {
             Authority::None => false,
-            Authority::Until {
-                deadline,
-                suspended,
-            } => now.instant < deadline && !now.slept_since(suspended),
+            Authority::Until { deadline, suspended } => now.instant < deadline && !now.slept_since(suspended),
             Authority::SoleVoter => true,
         }
     }
@@ -71,8 +68,6 @@ impl Leadership {
 
     /// Name of the leader, or the empty string.
     pub fn leader_name(&self) -> &str {
-        self.leader
-            .as_ref()
-            .map_or("", |leader| leader.member.name.as_str())
+        self.leader.as_ref().map_or("", |leader| leader.member.name.as_str())
     }
 }

@@ -67,8 +67,8 @@ pub struct ConfigStatus {
     pub applied_hash: Option<String>,
     /// Role of the configuration that Prometheus accepted last.
     pub applied_role: Option<Role>,
-    /// Unix time in seconds of the last accepted reload.
-    pub applied_at_unix_s: Option<f64>,
+    /// Unix time in milliseconds of the last accepted reload.
+    pub applied_at_unix_ms: Option<u64>,
     /// Why the newest source file or the newest reload was not accepted; `None` when all is in force.
     pub last_error: Option<String>,
     /// Warnings of the source file in use.
