@@ -1,1 +1,4 @@
 //! Real members, real Prometheus and real DNS for tests, demo and benchmark.
+
+pub mod dns;
+pub mod eventually;
