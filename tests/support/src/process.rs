@@ -23,7 +23,8 @@ pub struct Process {
     name: String,
     child: Child,
     log: PathBuf,
-    stopped: bool,
+    /// It was told to end.
+    ending: bool,
 }
 
 impl Process {
@@ -37,7 +38,7 @@ impl Process {
             .stderr(output)
             .spawn()
             .with_context(|| format!("start {name} ({})", command.get_program().display()))?;
-        Ok(Self { name: name.into(), child, log: log.into(), stopped: false })
+        Ok(Self { name: name.into(), child, log: log.into(), ending: false })
     }
 
     /// Its process id.
@@ -56,7 +57,7 @@ impl Process {
             bail!("{} has already ended ({status}); its log:\n{}", self.name, self.tail());
         }
         kill_process(self.pid()?, signal).with_context(|| format!("signal {}", self.name))?;
-        self.stopped = (signal == Signal::STOP) || (self.stopped && signal != Signal::CONT);
+        self.ending |= [Signal::TERM, Signal::INT, Signal::KILL].contains(&signal);
         Ok(())
     }
 
@@ -78,10 +79,11 @@ impl Process {
         eventually(within, &what, async || self.exit_status().context("still running")).await
     }
 
-    /// An error with the tail of the log if it has ended.
+    /// An error with the tail of the log if it has ended by itself.
     pub fn check_running(&mut self) -> Result<()> {
         match self.exit_status() {
             None => Ok(()),
+            Some(_) if self.ending => Ok(()),
             Some(status) => bail!("{} ended ({status}); its log:\n{}", self.name, self.tail()),
         }
     }

@@ -129,6 +129,11 @@ impl Sampler {
         record.tenures.iter().filter(|((g, _), _)| g == group).map(|(_, tenure)| tenure.clone()).collect()
     }
 
+    /// The tenure of one term, as far as it is known now.
+    pub fn tenure(&self, group: &str, term: u64) -> Option<Tenure> {
+        lock(&self.record).tenures.get(&(group.to_owned(), term)).cloned()
+    }
+
     /// The newest tenure of `group`.
     pub fn newest(&self, group: &str) -> Option<Tenure> {
         self.tenures(group).pop()
@@ -144,9 +149,9 @@ impl Sampler {
         .await
     }
 
-    /// Forgets a group: after `recover` its terms start again.
-    pub fn forget(&self, group: &str) {
-        lock(&self.record).tenures.retain(|(g, _), _| g != group);
+    /// Forgets all terms: after `recover` they start again.
+    pub fn forget_all(&self) {
+        lock(&self.record).tenures.clear();
     }
 
     /// An error that lists the overlaps, or that nothing was sampled at all.

@@ -56,8 +56,8 @@ impl Status {
     }
 
     /// Id of the group, once there is one.
-    pub fn cluster_id(&self) -> Option<&str> {
-        self.group()["cluster_id"].as_str()
+    pub fn cluster_id(&self) -> Option<String> {
+        self.group()["cluster_id"].as_str().map(ToOwned::to_owned)
     }
 
     /// Members, by name.

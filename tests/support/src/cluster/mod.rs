@@ -18,7 +18,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
 pub use member::Member;
-pub use options::{Discovery, GROUP, Options, SERVICE};
+pub use options::{Customize, Discovery, GROUP, Options, SERVICE};
 
 use crate::dns::TestDns;
 use crate::net::{Block, MEMBERS_MAX, RAFT_PORT};
@@ -46,11 +46,9 @@ pub struct Cluster {
     /// Watches for two leaders from the start.
     pub sampler: Sampler,
     discovery: Discovery,
-    /// Names that DNS lists.
-    published: Vec<usize>,
     _target: Option<Target>,
     block: Block,
-    finished: bool,
+    print_logs: bool,
     // Last, so that it is removed after the processes have ended.
     work: WorkDir,
 }
@@ -85,8 +83,8 @@ impl Cluster {
         let storage = Prometheus::new("storage", Kind::Server, block.storage(), &storage_config, &storage_dir)?;
         let sampler = Sampler::new(options.sample_period)?;
         let discovery = options.discovery;
-        let (published, finished) = (Vec::new(), false);
-        Ok(Self { members, storage, dns, sampler, discovery, published, _target: target, block, finished, work })
+        let print_logs = options.print_logs;
+        Ok(Self { members, storage, dns, sampler, discovery, _target: target, block, print_logs, work })
     }
 
     /// Starts everything and waits until the group has formed.
@@ -117,8 +115,7 @@ impl Cluster {
     }
 
     /// Has DNS list exactly these members.
-    pub fn publish(&mut self, which: &[usize]) {
-        self.published = which.to_vec();
+    pub fn publish(&self, which: &[usize]) {
         let Some(dns) = &self.dns else { return };
         let pods: Vec<_> = which
             .iter()
@@ -135,18 +132,23 @@ impl Cluster {
         (0..self.members.len()).filter(|&index| self.members[index].sidecar.started()).collect()
     }
 
-    /// Waits until all started members are ready, are all the voters, and agree on a leader whose configuration is in
-    /// force. Returns its index.
+    /// [`Cluster::wait_group`] of all started members.
     pub async fn wait_settled(&mut self) -> Result<usize> {
-        let started = self.started();
-        let names: Vec<String> = started.iter().map(|&index| self.members[index].name.clone()).collect();
-        self.check_running()?;
-        let what = format!("{} to be the settled group", names.join(", "));
-        eventually(SETTLE_MAX, &what, async || self.settled(&started, &names).await).await
+        self.wait_group(&self.started()).await
     }
 
-    async fn settled(&self, started: &[usize], names: &[String]) -> Result<usize> {
-        for &index in started {
+    /// Waits until all of `which` are ready, are all the voters, and agree on a leader whose configuration is in force.
+    /// Returns its index.
+    pub async fn wait_group(&mut self, which: &[usize]) -> Result<usize> {
+        let mut names: Vec<String> = which.iter().map(|&index| self.members[index].name.clone()).collect();
+        names.sort();
+        self.check_running()?;
+        let what = format!("{} to be the settled group", names.join(", "));
+        eventually(SETTLE_MAX, &what, async || self.settled(which, &names).await).await
+    }
+
+    async fn settled(&self, which: &[usize], names: &[String]) -> Result<usize> {
+        for &index in which {
             let Member { name, sidecar, .. } = &self.members[index];
             let code = sidecar.get_status("/_elector/readyz").await?;
             ensure!(code == 200, "{name}: readyz says {code}");
@@ -155,7 +157,7 @@ impl Cluster {
             ensure!(voters == names, "{name}: the voters are {voters:?}");
             ensure!(status.config_in_force(), "{name}: its configuration is not in force: {}", status.config());
         }
-        let leader = self.agreed_leader(started).await?;
+        let leader = self.agreed_leader(which).await?;
         let ships = self.members[leader].prometheus.ships().await?;
         ensure!(ships, "the leader's Prometheus does not run the leader configuration");
         Ok(leader)
@@ -251,7 +253,6 @@ impl Cluster {
     /// Leaves processes and files behind for good.
     pub fn leave_running(mut self) {
         self.work.keep();
-        self.finished = true;
         // The processes' values must not be dropped: that would end them.
         std::mem::forget(self);
     }
@@ -262,13 +263,19 @@ impl Cluster {
         members.chain([self.storage.id()]).flatten().collect()
     }
 
+    /// The end of every log.
+    pub fn log_tails(&self) -> String {
+        let members: String = self.members.iter().map(Member::tails).collect();
+        format!("{members}--- end of the storage's log\n{}", self.storage.tail())
+    }
+
     /// The end of a test: fails if two members ever led at once, or if a sidecar has ended by itself.
     pub fn finish(mut self) -> Result<()> {
         self.check_running()?;
         if let Err(error) = self.sampler.verdict() {
             bail!("{error:#}");
         }
-        self.finished = true;
+        self.print_logs = false;
         Ok(())
     }
 
@@ -279,9 +286,8 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if !self.finished {
-            let tails: String = self.members.iter().map(Member::tails).collect();
-            eprintln!("{tails}--- end of the storage's log\n{}", self.storage.tail());
+        if self.print_logs {
+            eprintln!("{}", self.log_tails());
         }
     }
 }

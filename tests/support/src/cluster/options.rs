@@ -23,6 +23,9 @@ pub enum Discovery {
 /// Group that a member belongs to in a [`crate::sampler::Sampler`]: its lease name.
 pub const GROUP: &str = "prometheus-elector";
 
+/// Changes the flags of the member with this index.
+pub type Customize = Box<dyn Fn(usize, &mut Flags)>;
+
 /// Options of a [`super::Cluster`].
 pub struct Options {
     /// Names the temporary directory.
@@ -46,8 +49,10 @@ pub struct Options {
     pub self_contained: bool,
     /// Time between two samples of each member's leadership.
     pub sample_period: Duration,
-    /// Changes a member's flags before its first start.
-    pub customize: fn(member: usize, &mut Flags),
+    /// Prints the end of every log when the cluster is dropped before its `finish`.
+    pub print_logs: bool,
+    /// Changes members' flags before their first start.
+    pub customize: Customize,
 }
 
 impl Options {
@@ -64,7 +69,8 @@ impl Options {
             scrape_interval: Duration::from_secs(1),
             self_contained: false,
             sample_period: Duration::from_millis(20),
-            customize: |_, _| {},
+            print_logs: true,
+            customize: Box::new(|_, _| {}),
         }
     }
 
@@ -85,8 +91,8 @@ impl Options {
 
     /// Changes flags.
     #[must_use]
-    pub fn customize(mut self, customize: fn(usize, &mut Flags)) -> Self {
-        self.customize = customize;
+    pub fn customize(mut self, customize: impl Fn(usize, &mut Flags) + 'static) -> Self {
+        self.customize = Box::new(customize);
         self
     }
 }
