@@ -163,6 +163,11 @@ impl Prometheus {
     /// SIGTERM, and waits for its end; it can be started again.
     pub async fn terminate(&mut self, within: Duration) -> Result<ExitStatus> {
         self.signal(Signal::TERM)?;
+        self.wait_exit(within).await
+    }
+
+    /// Waits for its end; it can be started again.
+    pub async fn wait_exit(&mut self, within: Duration) -> Result<ExitStatus> {
         let status = self.process.as_mut().context("not running")?.wait_exit(within).await?;
         self.process = None;
         Ok(status)

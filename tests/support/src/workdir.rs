@@ -23,6 +23,7 @@ impl WorkDir {
         let mut work = Self { path: dir.path().to_path_buf(), owned: Some(dir) };
         if std::env::var_os("KEEP").is_some_and(|value| !value.is_empty()) {
             work.keep();
+            eprintln!("KEEP is set: files stay in {}", work.path.display());
         }
         Ok(work)
     }
@@ -35,8 +36,8 @@ impl WorkDir {
     /// Leaves it on disk for good.
     pub fn keep(&mut self) {
         if let Some(dir) = self.owned.take() {
-            let path = dir.keep();
-            eprintln!("kept: {}", path.display());
+            // Its path is known already.
+            let _ = dir.keep();
         }
     }
 }

@@ -227,9 +227,9 @@ impl Cluster {
         self.members.iter().position(|member| member.name == name).ok_or_else(|| anyhow!("no member `{name}`"))
     }
 
-    /// Samples of one series that each member has shipped, as the storage counts them.
+    /// Samples in all scrapes that each member has shipped, as the storage counts them.
     pub async fn shipped(&self) -> Result<Vec<u64>> {
-        let counts = self.storage.query("sum by (shipped_by) (count_over_time({shipped_by!=\"\"}[1h]))").await?;
+        let counts = self.storage.query("sum by (shipped_by) (sum_over_time(scrape_samples_scraped[1h]))").await?;
         let count = |member: &Member| {
             let own = counts.iter().find(|sample| sample.labels.get("shipped_by") == Some(&member.name));
             // Counts are small whole numbers.
@@ -255,6 +255,17 @@ impl Cluster {
         self.work.keep();
         // The processes' values must not be dropped: that would end them.
         std::mem::forget(self);
+    }
+
+    /// Leaves its files on disk for good, and says where they are.
+    pub fn keep_files(&mut self) -> &std::path::Path {
+        self.work.keep();
+        self.work.path()
+    }
+
+    /// Ends everything, without a verdict.
+    pub fn end(mut self) {
+        self.print_logs = false;
     }
 
     /// Process ids of all that has been started.
