@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use clap::Parser;
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, LineStyle, Table, presets};
 use test_support::cluster::{Cluster, Discovery, Options};
 use test_support::prometheus::Executable;
 use test_support::sampler::Sampler;
@@ -36,8 +36,10 @@ struct Report {
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = tokio::select! {
-        outcome = bench(arguments.runs) => outcome,
+        // The signal reaches the members too: first, so that their end is not taken for a failure.
+        biased;
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted; everything is cleaned up")),
+        outcome = bench(arguments.runs) => outcome,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -58,13 +60,25 @@ async fn bench(runs: usize) -> Result<()> {
     let options = Options {
         discovery: Discovery::Static,
         sample_period: takeover::SAMPLE_PERIOD,
+        print_logs: false,
         ..Options::new("bench", &binary)
     };
     let options = options.customize(|_, flags| {
         flags.set("log-level", "info");
     });
-    let mut report = Report { rows: Vec::new() };
     let mut cluster = Cluster::start(&options).await?;
+    match measure(&mut cluster, runs, &binary).await {
+        Ok(report) => {
+            cluster.end();
+            report.print(&binary);
+            Ok(())
+        }
+        Err(error) => Err(error.context(format!("all logs are in {}", cluster.keep_files().display()))),
+    }
+}
+
+async fn measure(cluster: &mut Cluster, runs: usize, binary: &Path) -> Result<Report> {
+    let mut report = Report { rows: Vec::new() };
     for (fault, name, aim, lease_based) in [
         (Fault::Kill, "leader's machine lost (SIGKILL to both)", "2 s", "10.5-13.2 s"),
         (Fault::Terminate, "sidecar terminated (SIGTERM)", "500 ms", "two ship, without end"),
@@ -73,7 +87,7 @@ async fn bench(runs: usize) -> Result<()> {
         let mut times = Times::default();
         for run in 1..=runs {
             progress(&format!("{name}: {run} of {runs}"));
-            takeover::run(&mut cluster, fault, &mut times).await?;
+            takeover::run(cluster, fault, &mut times).await?;
         }
         progress_end();
         report.times(&format!("{name}: nobody leads"), &times.without_leader, aim, lease_based);
@@ -84,19 +98,16 @@ async fn bench(runs: usize) -> Result<()> {
     // Samples would be the largest part of what an idle member does.
     cluster.sampler = Sampler::new(Duration::from_secs(1))?;
     progress(&format!("idle members: {} s", footprint::IDLE.as_secs()));
-    let idle = footprint::idle(&cluster).await?;
+    let idle = footprint::idle(cluster).await?;
     progress_end();
     report.single("resident memory, the largest of 3", &mebibytes(idle.resident_bytes), "15 MiB", "35 MiB");
     report.single("processor when idle, the busiest of 3", &format!("{:.2} %", idle.cpu_percent), "1 %", "0.15 % *");
     progress("rendering 10 MB");
-    let rendering = footprint::render(&binary, cluster.dir())?;
+    let rendering = footprint::render(binary, cluster.dir())?;
     progress_end();
     report.times("render 10 MB, start of the process included", &rendering, "500 ms", "");
-    let size = std::fs::metadata(&binary)?.len();
-    report.single("size of the binary", &mebibytes(size), "", "44 MB");
-    cluster.end();
-    report.print(&binary);
-    Ok(())
+    report.single("size of the binary", &mebibytes(std::fs::metadata(binary)?.len()), "", "44 MB");
+    Ok(report)
 }
 
 impl Report {
@@ -113,7 +124,7 @@ impl Report {
 
     fn print(self, binary: &Path) {
         let mut table = Table::new();
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+        table.load_style(presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()));
         table.set_header(["", "p50", "p95", "max", "aim (max)", "Lease-based tool"]);
         for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);

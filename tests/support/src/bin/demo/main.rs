@@ -55,9 +55,11 @@ async fn main() -> ExitCode {
     let outcome = match arguments.command {
         Some(Command::Stop { directory }) => stop(directory).await,
         None => tokio::select! {
-            outcome = run(arguments.keep) => outcome,
-            // Dropping the run ends and removes everything that it has started.
+            // The signal reaches the members too: first, so that their end is not taken for a failure. Dropping the run
+            // ends and removes everything that it has started.
+            biased;
             _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted; everything is cleaned up")),
+            outcome = run(arguments.keep) => outcome,
         },
     };
     match outcome {
