@@ -23,7 +23,13 @@ pub(crate) struct Roster {
 
 impl Roster {
     pub(crate) fn new(own: &Member) -> Self {
-        Self { own: own.clone(), peers: PeerSet::default(), name_at: BTreeMap::new(), missing: BTreeMap::new() }
+        Self {
+            own: own.clone(),
+            peers: PeerSet::default(),
+            name_at: BTreeMap::new(),
+            foreign: BTreeSet::new(),
+            missing: BTreeMap::new(),
+        }
     }
 
     /// Takes a new answer.
