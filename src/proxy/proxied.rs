@@ -20,7 +20,7 @@ use super::body::{Outbound, Passed, Supply};
 use super::hold::{HELD_MAX, Held, Patience, Places};
 use super::metrics::Answered;
 use super::retry::{Failure, READ_BODY_BYTES_MAX, Tries, Verdict, is_read, verdict};
-use super::route::Origin;
+use super::route::{HoldReason, Origin};
 use super::routes::{Destination, Reach, Routes, moved_away};
 use super::upstream::{cause, failure, pools};
 use super::{ProxyError, ProxyMetrics, ProxySettings, headers};
@@ -62,12 +62,12 @@ impl Proxy {
     where
         C: Connect + Clone + Send + Sync + 'static,
     {
-        let local = settings.local_url.as_ref().and_then(|url| Origin::parse(url.as_str()));
+        let local_url = settings.local_url.as_ref().map(ToString::to_string);
         Self {
             inner: Arc::new(Inner {
                 member: headers::member_token(&settings.member),
                 leader_wait: settings.leader_wait,
-                routes: Routes::follow(leadership, local, pools(connector)),
+                routes: Routes::follow(leadership, local_url, pools(connector)),
                 places: Places::default(),
                 metrics: ProxyMetrics::default(),
             }),
@@ -102,6 +102,10 @@ impl Inner {
             let destination = Arc::clone(&destinations.borrow());
             let reach = match &*destination {
                 Destination::To(reach) => reach,
+                // Nothing can end this wait.
+                Destination::Hold(why @ HoldReason::GroupStopped) => {
+                    return Err(ProxyError::NoLeader { waited: Duration::ZERO, why: why.to_string() });
+                }
                 Destination::Hold(why) => {
                     let held = patience.hold(false, &destination, &mut destinations, &self.places, &self.metrics).await;
                     released(held, why.to_string(), |why| ProxyError::NoLeader { waited: self.leader_wait, why })?;

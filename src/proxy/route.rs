@@ -73,21 +73,20 @@ impl fmt::Display for HoldReason {
     }
 }
 
-/// Decides the route. `local` is the own Prometheus, `None` for a witness.
-pub(super) fn route(leadership: &Leadership, local: Option<&Origin>) -> Route {
+/// Decides the route. `local_url` is the own Prometheus, `None` for a witness.
+pub(super) fn route(leadership: &Leadership, local_url: Option<&str>) -> Route {
     let Some(leader) = &leadership.leader else {
         return Route::Hold(if leadership.term == 0 { HoldReason::NotFormed } else { HoldReason::NoLeader });
     };
     let name = leader.member.name.clone();
-    let origin = match (leader.is_self, local) {
-        (true, Some(origin)) => Some(origin.clone()),
-        (true, None) => return Route::Hold(HoldReason::WitnessLeads(name)),
-        (false, _) if leader.member.witness || leader.member.prometheus_url.is_empty() => {
-            return Route::Hold(HoldReason::WitnessLeads(name));
+    let url = match (leader.is_self, local_url) {
+        (true, Some(url)) => url,
+        (false, _) if !leader.member.witness && !leader.member.prometheus_url.is_empty() => {
+            &leader.member.prometheus_url
         }
-        (false, _) => Origin::parse(&leader.member.prometheus_url),
+        _ => return Route::Hold(HoldReason::WitnessLeads(name)),
     };
-    match origin {
+    match Origin::parse(url) {
         Some(origin) => Route::To(Target { node: leader.id, leader: name, local: leader.is_self, origin }),
         None => Route::Hold(HoldReason::UnusableUrl(name)),
     }
@@ -153,11 +152,11 @@ mod tests {
             ("witness without URL", leadership(3, Some((false, "", false))), Some(LOCAL), witness()),
             ("witness with URL", leadership(3, Some((false, REMOTE, true))), Some(LOCAL), witness()),
             ("no URL", leadership(3, Some((false, "p-1:9090", false))), Some(LOCAL), unusable()),
+            ("own leader, https", leadership(3, Some((true, REMOTE, false))), Some("https://[::1]:9090"), unusable()),
             ("https", leadership(3, Some((false, "https://p-1:9090", false))), Some(LOCAL), unusable()),
         ];
         for (case, leadership, local, expected) in table {
-            let local = local.map(|url| Origin::parse(url).unwrap());
-            assert_eq!(route(&leadership, local.as_ref()), expected, "{case}");
+            assert_eq!(route(&leadership, local), expected, "{case}");
         }
     }
 

@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use super::headers::member_token;
-use super::route::{HoldReason, Origin, Route, Target, route};
+use super::route::{HoldReason, Route, Target, route};
 use super::upstream::{Pools, Upstream};
 
 /// Where requests go, with the means to get there.
@@ -37,13 +37,13 @@ pub(super) struct Routes {
 
 impl Routes {
     /// Starts to follow `leadership`. Must be called inside a runtime.
-    pub(super) fn follow(mut leadership: watch::Receiver<Leadership>, local: Option<Origin>, pools: Pools) -> Self {
-        let first = route(&leadership.borrow_and_update(), local.as_ref());
+    pub(super) fn follow(mut leadership: watch::Receiver<Leadership>, local_url: Option<String>, pools: Pools) -> Self {
+        let first = route(&leadership.borrow_and_update(), local_url.as_deref());
         let (publish, destinations) = watch::channel(Arc::new(Destination::new(first.clone(), &pools)));
         let task = tokio::spawn(async move {
             let mut current = first;
             while leadership.changed().await.is_ok() {
-                let next = route(&leadership.borrow_and_update(), local.as_ref());
+                let next = route(&leadership.borrow_and_update(), local_url.as_deref());
                 if next != current {
                     log(&next);
                     publish.send_replace(Arc::new(Destination::new(next.clone(), &pools)));

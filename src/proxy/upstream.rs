@@ -140,3 +140,44 @@ pub(super) fn cause(error: &Error) -> String {
     }
     if words.is_empty() { error.to_string() } else { words.join(": ") }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use std::convert::Infallible;
+    use std::future::{Pending, pending};
+
+    use hyper_util::client::legacy::connect::dns::Name;
+
+    use super::*;
+
+    /// A name server that has gone.
+    #[derive(Clone)]
+    struct Silent;
+
+    impl Service<Name> for Silent {
+        type Response = std::vec::IntoIter<std::net::SocketAddr>;
+        type Error = Infallible;
+        type Future = Pending<Result<Self::Response, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Name) -> Self::Future {
+            pending()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dial_ends_in_time_when_the_name_server_is_silent() {
+        let begin = tokio::time::Instant::now();
+        let mut request = Request::new(super::super::body::Supply::Whole("x".into()).next().unwrap());
+        *request.uri_mut() = "http://p-1.prom:9090/".parse().unwrap();
+        let error = pools(connector(Silent))().send(request).await.unwrap_err();
+        assert_eq!(failure(&error), Failure::Unreachable);
+        assert_eq!(cause(&error), "no connection within 2s, name lookup included");
+        assert_eq!(begin.elapsed(), DIAL_TIMEOUT);
+    }
+}

@@ -206,15 +206,19 @@ async fn a_leader_that_answers_while_nobody_leads_is_heard() {
 }
 
 #[tokio::test]
-async fn the_group_ending_is_said() {
-    let mut sidecar = Sidecar::start(SHORT, None).await;
-    let (leadership, _) = watch::channel(Leadership::default());
-    drop(std::mem::replace(&mut sidecar.leadership, leadership));
-    eventually_answers(&sidecar, "the election group of this member has stopped").await;
-}
-
-async fn eventually_answers(sidecar: &Sidecar, words: &str) {
-    within(async { while !sidecar.ask(get("/")).await.1.contains(words) {} }).await;
+async fn nobody_waits_for_a_group_that_has_ended() {
+    let mut sidecar = Sidecar::start(LONG, None).await;
+    let request = get("/");
+    let unconnected = watch::channel(Leadership::default()).0;
+    let mut held = sidecar.client().await;
+    held.write(&request).await;
+    eventually("the request is held", || sidecar.held() == 1).await;
+    let begin = tokio::time::Instant::now();
+    drop(std::mem::replace(&mut sidecar.leadership, unconnected));
+    let answer = String::from_utf8(held.rest().await.0).unwrap();
+    assert!(answer.contains("the election group of this member has stopped"), "{answer}");
+    assert!(sidecar.ask(request).await.0.starts_with("HTTP/1.1 503 "));
+    assert!(begin.elapsed() < LONG / 2);
 }
 
 /// The promise of P5 in small: the leader dies with requests on every connection, and no read fails.
