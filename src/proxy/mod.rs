@@ -13,7 +13,7 @@
 //!   URL count: a path in `advertise-prometheus-url` is not joined (as in the Lease-based tool), so with
 //!   `--web.route-prefix` the client's path carries the prefix, as it would without the proxy.
 //! - Invariants: a request that may have reached Prometheus is sent again only if it is a read; a body is not read
-//!   while its request is held; what is buffered per request is bounded by [`retry::READ_BODY_BYTES_MAX`]; a response
+//!   while its request is held; what is buffered per request is bounded by `READ_BODY_BYTES_MAX`; a response
 //!   that breaks off is cut on the client's connection, never ended as if it were whole.
 //! - Failure: [`ProxyError`] has one status and one sentence for each.
 //!

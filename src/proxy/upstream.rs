@@ -86,7 +86,7 @@ pub fn connector<R>(resolver: R) -> DialTimeout<HttpConnector<R>> {
     DialTimeout { inner: http }
 }
 
-/// A connector whose dials end within [`DIAL_TIMEOUT`].
+/// A connector whose dials end within two seconds, name lookup included.
 #[derive(Clone, Debug)]
 pub struct DialTimeout<C> {
     inner: C,
