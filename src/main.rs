@@ -25,6 +25,7 @@ fn main() -> ExitCode {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "every command hands its settings on")]
 fn dispatch(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Run(_)

@@ -6,7 +6,8 @@
 //! - Flags of the sidecar move in front of the subcommand, so that they may stand on either side of it.
 //! - A flag that was not typed takes the value of its environment variable. An empty variable counts as unset:
 //!   manifests write `value: ""` for that.
-//! - What is not known (`-h`, misspelled flags, words) stays for clap to answer, with two dashes where it is a long name.
+//! - What is not known (`-h`, misspelled flags, words) stays for clap to answer, with two dashes where it is a long
+//!   name.
 //! - Nothing after `--` is touched.
 
 use std::collections::BTreeMap;

@@ -71,7 +71,8 @@ pub(super) enum RawMemberCommand {
     List,
     /// Remove a member from the group
     ///
-    /// Asks the running sidecar at --admin-listen-address; it must be the leader. Every member records the change on its
+    /// Asks the running sidecar at --admin-listen-address; it must be the leader. Every member records the change on
+    /// its
     /// disk. Nothing is deleted on the disk of the removed one: stop it, else it asks to be let in again.
     Remove {
         /// Name of the member, as `status` shows it

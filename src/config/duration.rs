@@ -1,7 +1,7 @@
 //! Durations in the syntax of Go's `time.ParseDuration`, read and written.
 //!
-//! Text -> [`Duration`] and back, pure. What Go reads, this reads with the same result, to the nanosecond; a fraction is
-//! cut below a nanosecond exactly (Go calculates it in floating point). Negative durations have no meaning for any
+//! Text -> [`Duration`] and back, pure. What Go reads, this reads with the same result, to the nanosecond; a fraction
+//! is cut below a nanosecond exactly (Go calculates it in floating point). Negative durations have no meaning for any
 //! flag and are refused. Why not a library: docs/decisions/config-durations.md.
 //! Source: the documentation of Go's package `time`, checked against its implementation.
 

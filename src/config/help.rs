@@ -11,14 +11,14 @@ use super::raw::RawArgs;
 /// How a help text ends that states a default which depends on other flags.
 const DEFAULT_MARK: &str = " [default: ";
 
-/// The command line, with the environment variable of every flag in its help.
+/// The command line, with default and environment variable of every flag at the end of its help.
 pub(super) fn command() -> Command {
     RawArgs::command().args_override_self(true).mut_args(|arg| {
         let (Some(flag), Some(help)) = (arg.get_long(), arg.get_help()) else { return arg };
-        let help = help.to_string();
-        let (meaning, default) = help.split_at(help.find(DEFAULT_MARK).unwrap_or(help.len()));
-        let help = format!("{meaning} [env: {}]{default}", env_name(flag));
-        arg.help(help)
+        let fixed = arg.get_default_values().first();
+        let fixed = fixed.map(|value| format!("{DEFAULT_MARK}{}]", value.to_string_lossy())).unwrap_or_default();
+        let help = format!("{help}{fixed}\n[env: {}]", env_name(flag));
+        arg.help(help).hide_default_value(true)
     })
 }
 
@@ -52,8 +52,8 @@ pub fn flags_markdown() -> String {
         "# Flags\n\n\
          <!-- Generated from the code; `UPDATE_GOLDEN=1 cargo test --test cli` writes it anew. -->\n\n\
          Flags are written `-flag value`, `-flag=value`, `--flag value` or `--flag=value`. A boolean is true when it\n\
-         stands alone; `-flag=false` makes it false. Durations are written like `300ms`, `1.5s` or `1m30s`. The command\n\
-         line wins over the environment, and an empty variable counts as unset.\n",
+         stands alone; `-flag=false` makes it false. Durations are written like `300ms`, `1.5s` or `1m30s`. The\n\
+         command line wins over the environment, and an empty variable counts as unset.\n",
     );
     let mut topic = None;
     for arg in command.get_arguments() {

@@ -1,8 +1,8 @@
 //! Logs on standard error: logfmt in the layout of Prometheus's own (`ts=… level=info msg="…" key=value`), or JSON.
 //!
-//! Own crates log at the chosen level; libraries at warnings and errors only, unless the level is debug or trace:
-//! what goes on inside Raft is said in our own words. Every value is quoted, so that no text from outside can begin a
-//! line of its own.
+//! Own crates log at the chosen level, libraries more quietly: what goes on inside Raft is said in our own words, and
+//! what HTTP libraries trace may hold credentials. Every value is quoted, so that no text from outside can begin a line
+//! of its own.
 
 use std::fmt;
 
@@ -56,7 +56,11 @@ where
 }
 
 fn filter(level: LevelFilter) -> Targets {
-    let libraries = if level >= LevelFilter::DEBUG { level } else { level.min(LevelFilter::WARN) };
+    let libraries = match level {
+        LevelFilter::TRACE => LevelFilter::DEBUG,
+        LevelFilter::DEBUG => LevelFilter::INFO,
+        quieter => quieter.min(LevelFilter::WARN),
+    };
     Targets::new().with_default(libraries).with_target("prometheus_elector", level).with_target("elector_raft", level)
 }
 
@@ -156,19 +160,21 @@ mod tests {
     }
 
     #[test]
-    fn libraries_are_quiet_unless_one_debugs() {
+    fn libraries_are_quieter_than_our_own_crates() {
         let both = || {
+            tracing::trace!(target: "hyper::x", "secret");
             tracing::info!(target: "openraft::x", "library");
             tracing::info!(target: "elector_raft::x", "own");
             tracing::warn!(target: "openraft::x", "careful");
         };
         let shown = |level| {
             let text = logged(level, LogFormat::Logfmt, both);
-            ["own", "library", "careful"].map(|word| text.contains(word))
+            ["own", "library", "careful", "secret"].map(|word| text.contains(word))
         };
-        assert_eq!(shown(LevelFilter::ERROR), [false, false, false]);
-        assert_eq!(shown(LevelFilter::WARN), [false, false, true]);
-        assert_eq!(shown(LevelFilter::INFO), [true, false, true]);
-        assert_eq!(shown(LevelFilter::DEBUG), [true, true, true]);
+        assert_eq!(shown(LevelFilter::ERROR), [false, false, false, false]);
+        assert_eq!(shown(LevelFilter::WARN), [false, false, true, false]);
+        assert_eq!(shown(LevelFilter::INFO), [true, false, true, false]);
+        assert_eq!(shown(LevelFilter::DEBUG), [true, true, true, false]);
+        assert_eq!(shown(LevelFilter::TRACE), [true, true, true, false]);
     }
 }

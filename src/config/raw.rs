@@ -92,7 +92,8 @@ pub(super) struct RawPrometheus {
     /// Time for one readiness poll
     #[arg(long, value_name = "DURATION", default_value_t = duration::format(defaults::READINESS_TIMEOUT))]
     pub readiness_timeout: String,
-    /// Any 2xx answer of this URL is a successful health check [default: only check that Prometheus accepts connections]
+    /// Any 2xx answer of this URL is a successful health check
+    /// [default: only check that Prometheus accepts connections]
     #[arg(long, value_name = "URL")]
     pub healthcheck_http_url: Option<String>,
     /// Time between two health checks
@@ -180,7 +181,8 @@ pub(super) struct RawGroup {
     /// Where the members of the group talk; :PORT means all IPv4 and IPv6 addresses
     #[arg(long, value_name = "ADDRESS", default_value = defaults::RAFT_LISTEN_ADDRESS)]
     pub raft_listen_address: String,
-    /// HOST:PORT by which other members reach that [default: own entry of peers, else the member's host and the Raft port]
+    /// HOST:PORT by which other members reach that [default: own entry of peers, else the member's host and the Raft
+    /// port]
     #[arg(long, value_name = "ADDRESS")]
     pub raft_advertise_address: Option<String>,
     /// Directory of the group's durable state [default: .prometheus-elector-raft beside the output]
@@ -205,7 +207,8 @@ pub(super) struct RawDiscovery {
     /// [default: api-proxy-prometheus-service-name, else taken from the pod's own name]
     #[arg(long, value_name = "SERVICE")]
     pub peer_service_name: Option<String>,
-    /// NAME=HOST:PORT,… with the Raft addresses of all members, this one included; replaces DNS [default: none, use DNS]
+    /// NAME=HOST:PORT,… with the Raft addresses of all members, this one included; replaces DNS
+    /// [default: none, use DNS]
     #[arg(long, value_name = "LIST")]
     pub peers: Option<String>,
     /// Name server to ask, IP or IP:PORT [default: the system's]

@@ -1,8 +1,8 @@
 //! The relations between the lease's times, in one place. Pure.
 //!
 //! - `lease-retry-period * 3 <= lease-renew-deadline`: two heartbeats in a row may get lost.
-//! - `lease-renew-deadline * 1.23 < lease-duration`: the leader has given up before anybody may take over, also when its
-//!   clock runs 10 % slow and the others' 10 % fast (1.1 / 0.9 = 1.2222…).
+//! - `lease-renew-deadline * 1.23 < lease-duration`: the leader has given up before anybody may take over, also when
+//!   its clock runs 10 % slow and the others' 10 % fast (1.1 / 0.9 = 1.2222…).
 //! - `member-removal-delay >= lease-duration`: nobody is removed for a silence that a takeover may cause.
 //!
 //! Calculated in whole nanoseconds. Source: DESIGN.md, "The group".

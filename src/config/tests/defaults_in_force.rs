@@ -141,6 +141,13 @@ fn the_environment_gives_every_flag_and_the_command_line_wins() {
 }
 
 #[test]
+fn a_flag_that_is_given_twice_takes_the_last_value() {
+    let settings =
+        run(&format!("{REPLICA} -lease-name one -runtime-metrics --lease-name=two -runtime-metrics=0"), pod());
+    assert_eq!((settings.group.group_name.as_str(), settings.runtime_metrics), ("two", false));
+}
+
+#[test]
 fn a_variable_that_belongs_to_no_flag_is_warned_about_unless_kubernetes_sets_it() {
     let env = [
         ("PROMETHEUS_ELECTOR_LEASE_DURATON", "2s"),

@@ -80,8 +80,8 @@ fn help_names_topic_variable_and_default_of_every_flag_and_fits_a_terminal() {
     let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
     for (flag, default) in REFERENCE.iter().chain(&OTHERS) {
         assert!(words.contains(&format!("--{flag}")), "{flag}");
-        let default = default.map(|default| format!(" [default: {default}]")).unwrap_or_default();
-        assert!(words.contains(&format!("[env: {}]{default}", env_name(flag))), "{flag}");
+        let default = default.map(|default| format!("[default: {default}] ")).unwrap_or_default();
+        assert!(words.contains(&format!("{default}[env: {}]", env_name(flag))), "{flag}");
     }
     let topics =
         ["Configuration", "Prometheus", "API", "Proxy", "Member", "Election group", "Discovery", "Logs and metrics"];
