@@ -111,8 +111,11 @@ fn take(state: &mut State, event: Event, now: Now, actions: &mut Vec<Action>) {
         }
         Event::Shutdown => {
             state.shutting_down = true;
-            if state.leaving.is_none() {
-                begin_leaving(state, Cause::Shutdown, now);
+            match &mut state.leaving {
+                None => begin_leaving(state, Cause::Shutdown, now),
+                // Else uncordoning would end it.
+                Some(Leaving::Demoting { cause: cause @ Cause::Cordon, .. }) => *cause = Cause::Shutdown,
+                Some(_) => {}
             }
         }
         Event::HandedOver(result) => take_handover(state, result, now, actions),
@@ -237,7 +240,6 @@ fn control(state: &mut State, now: Now, actions: &mut Vec<Action>) {
         }
     } else if state.reloading.is_none() && !state.in_force() {
         state.applied = None;
-        state.may_lead |= wanted.role == Role::Leader;
         state.reloading = Some(Reloading { target: wanted, stale: false, slow: false });
         actions.push(Action::Reload(wanted));
     }
@@ -246,8 +248,11 @@ fn control(state: &mut State, now: Now, actions: &mut Vec<Action>) {
 fn write(state: &mut State, target: Target, actions: &mut Vec<Action>) {
     state.file = None;
     state.writing = Some(target);
-    // A Prometheus that restarts by itself reads what is being written.
-    state.may_lead |= target.role == Role::Leader;
+    if target.role == Role::Leader {
+        // A Prometheus that restarts by itself reads what is being written, and that may go unseen.
+        state.may_lead = true;
+        state.applied = None;
+    }
     if let Some(reloading) = &mut state.reloading {
         reloading.stale = true;
     }
