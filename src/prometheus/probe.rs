@@ -176,7 +176,7 @@ mod tests {
         let health = HealthSettings {
             url: health_path.map(url),
             // A whole period is longer than any test waits: what is noticed sooner is not noticed by it.
-            period: if health_path.is_some() { Duration::from_millis(20) } else { Duration::from_secs(600) },
+            period: if health_path.is_some() { Duration::from_millis(20) } else { Duration::from_mins(10) },
             timeout: Duration::from_secs(2),
             success_threshold: 2,
             failure_threshold: 3,

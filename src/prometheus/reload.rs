@@ -121,7 +121,7 @@ mod tests {
         url
     }
 
-    fn reloader(url: Url, metrics: NotifierMetrics) -> HttpReload {
+    fn reloader(url: &Url, metrics: NotifierMetrics) -> HttpReload {
         let settings = NotifySettings {
             url: url.clone(),
             method: Method::POST,
@@ -129,14 +129,14 @@ mod tests {
             retry_delay: Duration::from_secs(10),
             timeout: Duration::from_millis(100),
         };
-        HttpReload::new(client::build([&url], settings.timeout).unwrap(), &settings, metrics)
+        HttpReload::new(client::build([url], settings.timeout).unwrap(), &settings, metrics)
     }
 
     #[tokio::test]
     async fn an_accepted_reload_is_counted_and_is_no_error() {
         let metrics = NotifierMetrics::default();
         let url = serve(Router::new().route("/-/reload", post(|| async { "" }))).await;
-        assert_eq!(reloader(url, metrics.clone()).reload().await, Ok(()));
+        assert_eq!(reloader(&url, metrics.clone()).reload().await, Ok(()));
         assert_eq!((metrics.calls.get(), metrics.errors.get()), (1, 0));
     }
 
@@ -146,7 +146,7 @@ mod tests {
         let text = format!("failed to reload config:\n  bad regex\n{}", "x".repeat(100_000));
         let route = post(|| async { (StatusCode::INTERNAL_SERVER_ERROR, text) });
         let url = serve(Router::new().route("/-/reload", route)).await;
-        let error = reloader(url, metrics.clone()).reload().await.unwrap_err().to_string();
+        let error = reloader(&url, metrics.clone()).reload().await.unwrap_err().to_string();
         assert!(error.contains("500 Internal Server Error: failed to reload config: bad regex xxx"), "{error}");
         assert!(error.len() < 1200, "{}", error.len());
         assert_eq!((metrics.calls.get(), metrics.errors.get()), (1, 1));
@@ -155,7 +155,7 @@ mod tests {
     #[tokio::test]
     async fn a_closed_lifecycle_api_names_the_flag() {
         let url = serve(Router::new().route("/-/reload", post(|| async { StatusCode::FORBIDDEN }))).await;
-        let error = reloader(url, NotifierMetrics::default()).reload().await.unwrap_err().to_string();
+        let error = reloader(&url, NotifierMetrics::default()).reload().await.unwrap_err().to_string();
         assert!(error.contains("--web.enable-lifecycle"), "{error}");
     }
 
@@ -163,7 +163,7 @@ mod tests {
     async fn a_redirect_is_an_error_and_is_not_followed() {
         let route = post(|| async { (StatusCode::FOUND, [("location", "/elsewhere")]) });
         let url = serve(Router::new().route("/-/reload", route)).await;
-        let error = reloader(url, NotifierMetrics::default()).reload().await.unwrap_err().to_string();
+        let error = reloader(&url, NotifierMetrics::default()).reload().await.unwrap_err().to_string();
         assert!(error.contains("302 Found (a redirect is not followed"), "{error}");
     }
 
@@ -175,7 +175,7 @@ mod tests {
             // Dropped at once: the connection ends without an answer, as when Prometheus is killed in the middle.
             drop(listener.accept().await.unwrap());
         });
-        let reloader = reloader(url, NotifierMetrics::default());
+        let reloader = reloader(&url, NotifierMetrics::default());
         let lost = reloader.reload().await.unwrap_err();
         assert!(matches!(lost, ReloadError::NoAnswer { .. }), "{lost}");
         accepting.await.unwrap();
@@ -188,6 +188,6 @@ mod tests {
     async fn a_slow_reload_is_waited_for_beyond_the_time_out() {
         let route = post(|| async { tokio::time::sleep(Duration::from_millis(400)).await });
         let url = serve(Router::new().route("/-/reload", route)).await;
-        assert_eq!(reloader(url, NotifierMetrics::default()).reload().await, Ok(()));
+        assert_eq!(reloader(&url, NotifierMetrics::default()).reload().await, Ok(()));
     }
 }

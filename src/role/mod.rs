@@ -7,8 +7,12 @@
 //! ```
 
 mod controller;
+#[cfg(test)]
+mod controller_tests;
 mod reason;
 mod runner;
+#[cfg(test)]
+mod runner_tests;
 mod state;
 mod step;
 #[cfg(test)]

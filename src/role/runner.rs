@@ -230,7 +230,7 @@ impl<R: Reload> Runner<R> {
     fn write(&mut self, target: Target) {
         // A write is asked for only while there is a configuration.
         let Some(bytes) = self.state.config.as_ref().map(|config| config.bytes(target.role)) else { return };
-        let (output, may_act) = (self.output.clone(), self.permit(target.role));
+        let (output, may_act) = (self.output.clone(), permit(&self.group.leadership, target.role));
         let events = self.events_tx.clone();
         self.spawn(async move {
             let write = move || file::replace_if(&output.path, &bytes, output.mode, may_act);
@@ -245,7 +245,7 @@ impl<R: Reload> Runner<R> {
     }
 
     fn reload(&mut self, target: Target) {
-        let (reload, may_act) = (self.reload.clone(), self.permit(target.role));
+        let (reload, may_act) = (self.reload.clone(), permit(&self.group.leadership, target.role));
         let (events, slow_after) = (self.events_tx.clone(), self.slow_after);
         self.spawn(async move {
             if !may_act() {
@@ -266,15 +266,15 @@ impl<R: Reload> Runner<R> {
             let _ = events.send(Event::Reloaded(result)).await;
         });
     }
+}
 
-    /// The last question before an act that only a leader may do.
-    fn permit(&self, role: Role) -> impl Fn() -> bool + Send + 'static {
-        let leadership = self.group.leadership.clone();
-        move || {
-            // The last word of a group that has ended is worth nothing, above all a sole voter's.
-            let group_runs = leadership.has_changed().is_ok();
-            role == Role::Follower || (group_runs && leadership.borrow().holds_authority(Now::read()))
-        }
+/// The last question before an act that only a leader may do.
+pub(super) fn permit(leadership: &watch::Receiver<Leadership>, role: Role) -> impl Fn() -> bool + Send + 'static {
+    let leadership = leadership.clone();
+    move || {
+        // The last word of a group that has ended is worth nothing, above all a sole voter's.
+        let group_runs = leadership.has_changed().is_ok();
+        role == Role::Follower || (group_runs && leadership.borrow().holds_authority(Now::read()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Gaining and losing authority, and the races with what is in flight.
 
-mod authority {
+mod gained_and_lost {
     use super::super::*;
 
     #[test]

@@ -144,16 +144,17 @@ impl Scenario {
     }
 
     fn run(&mut self, text: &str) {
-        let mut expected = String::new();
-        let mut actual = String::new();
+        let mut expected = Vec::new();
+        let mut actual = Vec::new();
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let (event, actions) = line.split_once("=>").expect("event => actions");
             let words: Vec<_> = event.split_whitespace().collect();
             let head = words.join(" ");
-            expected += &format!("{head} => {}\n", actions.trim());
-            actual += &format!("{head} => {}\n", self.line(&words));
+            expected.push(format!("{head} => {}", actions.trim()));
+            actual.push(format!("{head} => {}", self.line(&words)));
         }
-        assert!(expected == actual, "expected\n{expected}\nactual\n{actual}");
+        let (expected, actual) = (expected.join("\n"), actual.join("\n"));
+        assert!(expected == actual, "expected\n{expected}\n\nactual\n{actual}");
     }
 }
 

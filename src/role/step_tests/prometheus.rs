@@ -204,7 +204,7 @@ mod source {
     }
 }
 
-mod prometheus {
+mod crash_and_health {
     use super::super::*;
 
     #[test]
