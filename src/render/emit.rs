@@ -16,6 +16,23 @@ use super::tree::{Form, NodeId, Pair, Scalar, Tree, View};
 /// yaml.v2 looks at most 1024 characters ahead for the `:` of a key.
 const SIMPLE_KEY_BYTES_MAX: usize = 1000;
 
+/// Bytes of a quoted text that may need an escape: ASCII ones, and the lead bytes of the others.
+const SUSPECT: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        table[byte] = true;
+        byte += 1;
+    }
+    table[b'"' as usize] = true;
+    table[b'\\' as usize] = true;
+    table[0x7F] = true;
+    table[0xC2] = true;
+    table[0xE2] = true;
+    table[0xEF] = true;
+    table
+};
+
 /// The output passes [`OUTPUT_BYTES_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TooLarge;
@@ -72,7 +89,13 @@ enum Rest<'t> {
 }
 
 /// Writes what follows a `-` or `:`; a collection with content is handed back to be written entry by entry.
-fn value<'t>(tree: &'t Tree<'_>, out: &mut Vec<u8>, node: NodeId, indent: usize, after_dash: bool) -> Option<Level<'t>> {
+fn value<'t>(
+    tree: &'t Tree<'_>,
+    out: &mut Vec<u8>,
+    node: NodeId,
+    indent: usize,
+    after_dash: bool,
+) -> Option<Level<'t>> {
     let start_of_file = out.is_empty();
     let rest = match tree.view(node) {
         View::Scalar(scalar) => {
@@ -141,30 +164,28 @@ fn is_bare_word(text: &str) -> bool {
 
 fn quoted(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
+    let bytes = text.as_bytes();
     let mut copied = 0;
-    for (at, found) in text.char_indices() {
-        let escape = match found {
-            '"' => "\\\"",
-            '\\' => "\\\\",
-            '\n' => "\\n",
-            '\r' => "\\r",
-            '\t' => "\\t",
-            ' '..='~' | '\u{a0}'..='\u{2027}' | '\u{202a}'..='\u{fefe}' | '\u{ff00}'..='\u{fffd}' | '\u{10000}'.. => {
-                continue;
-            }
-            _ => "",
-        };
-        out.extend_from_slice(&text.as_bytes()[copied..at]);
-        copied = at + found.len_utf8();
-        let code = u32::from(found);
-        if !escape.is_empty() {
-            out.extend_from_slice(escape.as_bytes());
-        } else if code < 0x100 {
-            out.extend_from_slice(format!("\\x{code:02X}").as_bytes());
-        } else {
-            out.extend_from_slice(format!("\\u{code:04X}").as_bytes());
+    for (at, &byte) in bytes.iter().enumerate() {
+        if !SUSPECT[usize::from(byte)] {
+            continue;
         }
+        let Some(found) = text[at..].chars().next() else { continue };
+        let code = u32::from(found);
+        let escape = match found {
+            '"' => "\\\"".to_owned(),
+            '\\' => "\\\\".to_owned(),
+            '\n' => "\\n".to_owned(),
+            '\r' => "\\r".to_owned(),
+            '\t' => "\\t".to_owned(),
+            '\0'..='\x1f' | '\x7f'..='\u{9f}' => format!("\\x{code:02X}"),
+            '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => format!("\\u{code:04X}"),
+            _ => continue,
+        };
+        out.extend_from_slice(&bytes[copied..at]);
+        out.extend_from_slice(escape.as_bytes());
+        copied = at + found.len_utf8();
     }
-    out.extend_from_slice(&text.as_bytes()[copied..]);
+    out.extend_from_slice(&bytes[copied..]);
     out.push(b'"');
 }

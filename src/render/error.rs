@@ -1,10 +1,10 @@
 //! What can be wrong with a source file, in words for the person who has to mend it.
 //!
-//! Messages name keys, anchors, jobs and positions, never values: a value may be a password.
+//! Messages name keys, jobs and positions, never values: a value may be a password.
 
 use std::fmt;
 
-use super::{ALIAS_BYTES_MAX, DEPTH_MAX, NODES_MAX, OUTPUT_BYTES_MAX, SOURCE_BYTES_MAX};
+use super::{ALIAS_BYTES_MAX, DEPTH_MAX, OUTPUT_BYTES_MAX, SOURCE_BYTES_MAX};
 
 /// A place in the source file, as editors count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,7 +58,9 @@ pub enum RenderErrorKind {
         offset: usize,
     },
     /// A character that YAML forbids.
-    #[error("the control character U+{code:04X} is not allowed in YAML: delete it, or write it as an escape in double quotes")]
+    #[error(
+        "the control character U+{code:04X} is not allowed in YAML: delete it, or write it as an escape in double quotes"
+    )]
     ControlCharacter {
         /// Its code point.
         code: u32,
@@ -80,38 +82,52 @@ pub enum RenderErrorKind {
         hint: &'static str,
     },
     /// A plain scalar in `[…]` or `{…}` that YAML 1.1 and 1.2 read differently.
-    #[error("in [...] and {{...}} Prometheus reads this `{indicator}` differently from other YAML readers: put the text in quotes, or a space after a `{indicator}` that is meant as one")]
+    #[error(
+        "in [...] and {{...}} Prometheus reads this `{indicator}` differently from other YAML readers: put the text in quotes, or a space after a `{indicator}` that is meant as one"
+    )]
     AmbiguousFlow {
         /// `:` or `?`.
         indicator: char,
     },
+    /// A tag with no blank after it.
+    #[error(
+        "Prometheus takes this character for a part of the tag before it: put a space, or `\"\"` for an empty text, between them"
+    )]
+    AmbiguousTag,
     /// An anchor name that Prometheus would cut short.
-    #[error("the anchor `&{name}` is not readable for Prometheus: use letters, digits, `_` and `-` only, followed by a space")]
-    AnchorName {
-        /// Its name.
-        name: String,
-    },
+    #[error(
+        "the name of this anchor is not readable for Prometheus: use letters, digits, `_` and `-` only and a space after it, or put a text that begins with `&` in quotes"
+    )]
+    AnchorName,
     /// A second `---`.
-    #[error("a second YAML document begins here, the file must have one only: remove the `---` and what belongs to the other document")]
+    #[error(
+        "a second YAML document begins here, the file must have one only: remove the `---` and what belongs to the other document"
+    )]
     SeveralDocuments,
     /// Deeper than [`DEPTH_MAX`].
-    #[error("nested deeper than {DEPTH_MAX} levels, aliases included: no Prometheus configuration needs that, flatten it")]
+    #[error(
+        "nested deeper than {DEPTH_MAX} levels, aliases included: no Prometheus configuration needs that, flatten it"
+    )]
     TooDeep,
-    /// More than [`NODES_MAX`].
-    #[error("more than {NODES_MAX} keys and values: move targets out into file_sd_configs or http_sd_configs")]
-    TooManyNodes,
+    /// More than [`super::NODES_MAX`].
+    #[error("more than {limit} keys and values: move targets out into file_sd_configs or http_sd_configs")]
+    TooManyNodes {
+        /// The limit.
+        limit: usize,
+    },
     /// Aliases that multiply.
-    #[error("aliases expand the file to more than {limit} bytes here (never more than {ALIAS_BYTES_MAX}, nor a hundredfold): write fewer or smaller aliases")]
+    #[error(
+        "aliases expand the file to more than {limit} bytes here (never more than {ALIAS_BYTES_MAX}, nor a hundredfold): write fewer or smaller aliases"
+    )]
     AliasExpansion {
         /// The limit for this file.
         limit: u64,
     },
-    /// An alias without an anchor.
-    #[error("the alias `*{name}` has no anchor: define `&{name}` above it, or put the text in quotes")]
-    UnknownAlias {
-        /// Its name.
-        name: String,
-    },
+    /// An alias without an anchor. Its name is not told: it may be a password that begins with `*`.
+    #[error(
+        "this alias (`*name`) has no anchor (`&name`) above it: define one, or put a text that begins with `*` in quotes"
+    )]
+    UnknownAlias,
     /// An alias inside its own anchor.
     #[error("the alias stands inside the value of its own anchor, which would never end: move it out")]
     RecursiveAlias,
@@ -124,13 +140,17 @@ pub enum RenderErrorKind {
         first_line: usize,
     },
     /// A mapping or a list as a key.
-    #[error("a {found} cannot be a key: use a single value, or put the text in quotes (a template in braces needs them)")]
+    #[error(
+        "a {found} cannot be a key: use a single value, or put the text in quotes (a template in braces needs them)"
+    )]
     KeyNotScalar {
         /// `mapping` or `list`.
         found: &'static str,
     },
     /// `<<` with something else than mappings.
-    #[error("the merge key `<<` takes a mapping or a list of mappings, usually aliases, and found a {found}: put `<<` in quotes if it is meant as text")]
+    #[error(
+        "the merge key `<<` takes a mapping or a list of mappings, usually aliases, and found a {found}: put `<<` in quotes if it is meant as text"
+    )]
     MergeKey {
         /// What was found.
         found: &'static str,
@@ -148,13 +168,17 @@ pub enum RenderErrorKind {
         found: &'static str,
     },
     /// Another key than the two sections.
-    #[error("unknown section `{key}`: the file has exactly `follower` and, optionally, `leader`; move it below one of them")]
+    #[error(
+        "unknown section `{key}`: the file has exactly `follower` and, optionally, `leader`; move it below one of them"
+    )]
     UnknownSection {
         /// The key's text.
         key: String,
     },
     /// No `follower`.
-    #[error("the section `follower` is missing or empty: it holds the configuration that every replica runs (`follower: {{}}` if there is none)")]
+    #[error(
+        "the section `follower` is missing or empty: it holds the configuration that every replica runs (`follower: {{}}` if there is none)"
+    )]
     MissingFollower,
     /// A section that is not a mapping.
     #[error("the section `{section}` must be a mapping, a Prometheus configuration, found a {found}")]
@@ -165,7 +189,9 @@ pub enum RenderErrorKind {
         found: &'static str,
     },
     /// A list in `leader` meets something else in `follower`.
-    #[error("`{path}` is a list in `leader` and a {found} in `follower` (line {follower_line}), a list can only be appended to a list: make them alike")]
+    #[error(
+        "`{path}` is a list in `leader` and a {found} in `follower` (line {follower_line}), a list can only be appended to a list: make them alike"
+    )]
     ListOverOther {
         /// Path below the section.
         path: String,
@@ -175,7 +201,9 @@ pub enum RenderErrorKind {
         follower_line: usize,
     },
     /// Two scrape jobs of one name.
-    #[error("two entries of `scrape_configs` are named `{job}` in the {role} configuration (the other one is in line {first_line}), Prometheus refuses that: rename one (lists of `leader` are appended to those of `follower`)")]
+    #[error(
+        "two entries of `scrape_configs` are named `{job}` in the {role} configuration (the other one is in line {first_line}), Prometheus refuses that: rename one (lists of `leader` are appended to those of `follower`)"
+    )]
     DuplicateJob {
         /// The job's name.
         job: String,
@@ -185,7 +213,9 @@ pub enum RenderErrorKind {
         first_line: usize,
     },
     /// More than [`OUTPUT_BYTES_MAX`].
-    #[error("the {role} configuration has more than {OUTPUT_BYTES_MAX} bytes once rendered: nest less, or move targets out into file_sd_configs or http_sd_configs")]
+    #[error(
+        "the {role} configuration has more than {OUTPUT_BYTES_MAX} bytes once rendered: nest less, or move targets out into file_sd_configs or http_sd_configs"
+    )]
     OutputTooLarge {
         /// `follower` or `leader`.
         role: &'static str,

@@ -77,9 +77,10 @@ fn first_duplicate(tree: &Tree<'_>, pairs: &[Pair]) -> Option<(usize, usize)> {
         });
     }
     let mut seen = HashMap::with_capacity(pairs.len());
-    pairs.iter().enumerate().find_map(|(second, &(key, _))| {
-        seen.insert(value(tree, key), second).map(|first| (first, second))
-    })
+    pairs
+        .iter()
+        .enumerate()
+        .find_map(|(second, &(key, _))| seen.insert(value(tree, key), second).map(|first| (first, second)))
 }
 
 fn duplicate(tree: &Tree<'_>, source: &Source<'_>, first: NodeId, second: NodeId) -> RenderError {
@@ -97,9 +98,7 @@ enum Origin {
 }
 
 fn resolve_merge_keys(tree: &Tree<'_>, source: &Source<'_>, pairs: &[Pair]) -> Result<Vec<Pair>, RenderError> {
-    let is_merge = |key: NodeId| {
-        matches!(tree.view(key), View::Scalar(scalar) if scalar.form == Form::Plain && scalar.text == MERGE)
-    };
+    let is_merge = |key: NodeId| matches!(tree.view(key), View::Scalar(scalar) if scalar.form == Form::Plain && scalar.text == MERGE);
     let mut known: HashMap<Value<'_>, (Origin, NodeId)> = HashMap::new();
     for &(key, _) in pairs.iter().filter(|(key, _)| !is_merge(*key)) {
         if let Some((_, first)) = known.insert(value(tree, key), (Origin::Own, key)) {
@@ -137,8 +136,7 @@ fn merged_mappings<'t>(
     key: NodeId,
     below: NodeId,
 ) -> Result<Vec<&'t [Pair]>, RenderError> {
-    let refusal =
-        |view: View<'_, '_>| source.error(tree.offset(key), RenderErrorKind::MergeKey { found: view.kind() });
+    let refusal = |view: View<'_, '_>| source.error(tree.offset(key), RenderErrorKind::MergeKey { found: view.kind() });
     match tree.view(below) {
         View::Mapping(pairs) => Ok(vec![pairs]),
         View::Sequence(items) => items

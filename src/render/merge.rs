@@ -144,3 +144,118 @@ fn path(tree: &Tree<'_>, levels: &[Level]) -> String {
     let keys = levels.iter().filter_map(Level::current_key).map(|key| keys::text(tree, key));
     keys.collect::<Vec<_>>().join(".")
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use crate::render::{RenderError, Rendered, render};
+
+    /// The leader's value of `a` (at the top and three levels deep), in flow style as far as it is short.
+    fn merged(follower: &str, leader: &str) -> Result<String, String> {
+        let source = |follower: &str, leader: &str| format!("follower: {{{follower}}}\nleader: {{{leader}}}\n");
+        let deep = |inner: &str| format!("x: {{y: {{z: {{{inner}}}}}}}");
+        let top = rendered(&source(follower, leader)).map(|rendered| text(&rendered));
+        let below = rendered(&source(&deep(follower), &deep(leader)));
+        match (top, below) {
+            (Ok(top), Ok(below)) => {
+                let indented = format!("      {}\n", top.trim_end().replace('\n', "\n      "));
+                let expected = if top == "{}\n" {
+                    "x:\n  y:\n    z: {}\n".to_owned()
+                } else {
+                    format!("x:\n  y:\n    z:\n{indented}")
+                };
+                assert_eq!(text(&below), expected, "the same at every depth");
+                Ok(top)
+            }
+            (Err(top), Err(_)) => Err(top.to_string()),
+            (top, below) => panic!("top {top:?}, below {below:?}"),
+        }
+    }
+
+    fn rendered(source: &str) -> Result<Rendered, RenderError> {
+        render(source.as_bytes())
+    }
+
+    fn text(rendered: &Rendered) -> String {
+        String::from_utf8(rendered.leader.to_vec()).unwrap()
+    }
+
+    const SCALARS: [&str; 5] = ["5", "false", "0", "''", "text"];
+
+    #[test]
+    fn every_cell_of_the_table() {
+        let ok = |follower: &str, leader: &str, expected: &str| {
+            assert_eq!(merged(follower, leader).unwrap(), expected, "{follower} and {leader}");
+        };
+        for kept in ["a: 5", "a: {k: 1}", "a: [1]", "a: null"] {
+            assert_eq!(merged(kept, "b: 1").unwrap(), merged(&format!("{kept}, b: 1"), "").unwrap());
+            assert_eq!(merged(kept, "a: null").unwrap(), "a: null\n");
+        }
+        for follower in ["", "a: null", "a: ~"] {
+            ok(follower, "a: 5", "a: 5\n");
+            ok(follower, "a: {}", "a: {}\n");
+            ok(follower, "a: {k: 1}", "a:\n  k: 1\n");
+            ok(follower, "a: []", "a: []\n");
+            ok(follower, "a: [1]", "a:\n- 1\n");
+        }
+        for scalar in SCALARS {
+            let follower = format!("a: {scalar}");
+            ok(&follower, "a: 7", "a: 7\n");
+            ok(&follower, "a: {}", "a: {}\n");
+            ok(&follower, "a: {k: 1}", "a:\n  k: 1\n");
+            assert!(merged(&follower, "a: []").is_err());
+            assert!(merged(&follower, "a: [1]").is_err());
+            let expected = if scalar == "''" { "a: \"\"\n".to_owned() } else { format!("a: {scalar}\n") };
+            ok("a: {k: 1}", &follower, &expected);
+            ok("a: [1]", &follower, &expected);
+        }
+        ok("a: {k: 1}", "a: {}", "a:\n  k: 1\n");
+        ok("a: {k: 1, l: 1}", "a: {k: 2, m: 2}", "a:\n  k: 2\n  l: 1\n  m: 2\n");
+        assert!(merged("a: {k: 1}", "a: []").is_err() && merged("a: {k: 1}", "a: [1]").is_err());
+        assert!(merged("a: {}", "a: []").is_err() && merged("a: {}", "a: [1]").is_err());
+        ok("a: [1]", "a: {}", "a: {}\n");
+        ok("a: [1]", "a: {k: 1}", "a:\n  k: 1\n");
+        ok("a: [1]", "a: []", "a:\n- 1\n");
+        ok("a: [1]", "a: [2, [3]]", "a:\n- 1\n- 2\n- - 3\n");
+        ok("a: []", "a: [2]", "a:\n- 2\n");
+    }
+
+    #[test]
+    fn only_what_discards_a_whole_mapping_or_list_is_a_warning() {
+        let warnings = |follower: &str, leader: &str| {
+            rendered(&format!("follower: {{p: {{a: {follower}}}}}\nleader: {{p: {{a: {leader}}}}}")).unwrap().warnings
+        };
+        for (follower, leader, said) in [
+            ("{k: 1}", "5", "the single value in `leader` replaces the whole mapping"),
+            ("[1]", "''", "the single value in `leader` replaces the whole list"),
+            ("[1]", "{}", "the mapping in `leader` replaces the whole list"),
+            ("[1]", "{k: 1}", "the mapping in `leader` replaces the whole list"),
+        ] {
+            let warnings = warnings(follower, leader);
+            assert_eq!(warnings.len(), 1);
+            assert!(warnings[0].starts_with(&format!("line 2: `p.a`: {said}")), "{}", warnings[0]);
+        }
+        for (follower, leader) in [
+            ("{k: 1}", "null"),
+            ("[1]", "~"),
+            ("5", "{k: 1}"),
+            ("5", "6"),
+            ("null", "[1]"),
+            ("[1]", "[2]"),
+            ("{}", "{k: 1}"),
+        ] {
+            assert_eq!(warnings(follower, leader), [""; 0], "{follower} and {leader}");
+        }
+    }
+
+    #[test]
+    fn a_list_over_something_else_names_path_kinds_and_lines() {
+        let error = rendered("follower:\n  a: {b: {c: 1}}\nleader:\n  a:\n    b: [1]\n").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "line 5, column 5: `a.b` is a list in `leader` and a mapping in `follower` (line 2), a list can only be \
+             appended to a list: make them alike"
+        );
+    }
+}

@@ -21,6 +21,7 @@ mod parse;
 mod resolve;
 mod sections;
 mod source;
+mod timestamp;
 mod tree;
 
 #[cfg(test)]
@@ -33,7 +34,7 @@ use self::source::Source;
 use self::tree::{NodeId, Tree};
 use crate::role::Role;
 
-/// Largest source file. A ConfigMap holds 1 MiB; 15 MB carry 50,000 targets; what is larger belongs into service
+/// Largest source file. A `ConfigMap` holds 1 MiB; 15 MB carry 50,000 targets; what is larger belongs into service
 /// discovery. Bounds the memory of a render to a few hundred MiB in the worst case.
 pub const SOURCE_BYTES_MAX: usize = 32 << 20;
 
@@ -87,7 +88,7 @@ impl Rendered {
 /// The first thing that is wrong with the file, with its place.
 pub fn render(source: &[u8]) -> Result<Rendered, RenderError> {
     let source = &Source::new(source)?;
-    let (mut tree, root) = parse::parse(source)?;
+    let (mut tree, root) = parse::parse(source, NODES_MAX)?;
     let sections = sections::sections(&tree, source, root)?;
     sections::check_jobs(&tree, source, sections.follower, Role::Follower)?;
     let mut warnings = Vec::new();

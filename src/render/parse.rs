@@ -13,7 +13,7 @@ use super::keys;
 use super::resolve;
 use super::source::{Source, is_line_separator};
 use super::tree::{Form, NodeId, Pair, Scalar, ScalarTag, Tree};
-use super::{ALIAS_BYTES_FREE, ALIAS_BYTES_MAX, ALIAS_RATIO_MAX, DEPTH_MAX, NODES_MAX};
+use super::{ALIAS_BYTES_FREE, ALIAS_BYTES_MAX, ALIAS_RATIO_MAX, DEPTH_MAX};
 
 /// The document's mapping and a section's mapping stand above the nesting that [`DEPTH_MAX`] counts.
 const NESTING_MAX: usize = DEPTH_MAX + 2;
@@ -21,8 +21,8 @@ const NESTING_MAX: usize = DEPTH_MAX + 2;
 /// Bytes that a node takes in the output beside its text (indentation, `- `, `: `, line end), roughly.
 const NODE_BYTES: u64 = 16;
 
-/// Reads the file; `None` when it holds no value at all.
-pub(super) fn parse<'a>(source: &'a Source<'_>) -> Result<(Tree<'a>, Option<NodeId>), RenderError> {
+/// Reads the file, at most `nodes_max` keys and values; `None` when it holds no value at all.
+pub(super) fn parse<'a>(source: &'a Source<'_>, nodes_max: usize) -> Result<(Tree<'a>, Option<NodeId>), RenderError> {
     let mut options = granit_parser::options! {
         bom_inside_document_as_content: true,
         block_scalar_eof_without_line_feed: true,
@@ -33,7 +33,7 @@ pub(super) fn parse<'a>(source: &'a Source<'_>) -> Result<(Tree<'a>, Option<Node
     };
     options.set_emit_comments(false);
     let mut parser = Parser::new_from_str_with_options(source.text(), options);
-    let mut builder = Builder::new(source);
+    let mut builder = Builder::new(source, nodes_max);
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(|error| syntax_error(source, &error))?;
         builder.event(event, span)?;
@@ -65,6 +65,7 @@ struct Anchor {
 
 struct Builder<'a> {
     source: &'a Source<'a>,
+    nodes_max: usize,
     tree: Tree<'a>,
     root: Option<NodeId>,
     documents: usize,
@@ -82,10 +83,11 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn new(source: &'a Source<'a>) -> Self {
+    fn new(source: &'a Source<'a>, nodes_max: usize) -> Self {
         let ratio = (source.text().len() as u64).saturating_mul(ALIAS_RATIO_MAX);
         Self {
             source,
+            nodes_max,
             tree: Tree::default(),
             root: None,
             documents: 0,
@@ -101,6 +103,7 @@ impl<'a> Builder<'a> {
 
     fn event(&mut self, event: Event<'a>, span: Span) -> Result<(), RenderError> {
         let at = offset(&span);
+        self.check_tag_end(&span)?;
         match event {
             Event::DocumentStart(..) => self.documents += 1,
             Event::Scalar(text, style, anchor, tag) => self.scalar(text, style, anchor, tag.as_deref(), &span)?,
@@ -108,13 +111,9 @@ impl<'a> Builder<'a> {
             Event::MappingStart(style, anchor, _) => self.open(at, anchor, true, style)?,
             Event::SequenceEnd | Event::MappingEnd => self.close()?,
             Event::Alias(anchor) => self.alias(anchor, at)?,
-            Event::UnresolvedAlias(name) => {
-                return Err(self.source.error(at, RenderErrorKind::UnknownAlias { name: name.into_owned() }));
-            }
-            Event::Anchor(_, name) => {
-                if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')) {
-                    return Err(self.source.error(at, RenderErrorKind::AnchorName { name: name.into_owned() }));
-                }
+            Event::UnresolvedAlias(_) => return Err(self.source.error(at, RenderErrorKind::UnknownAlias)),
+            Event::Anchor(_, name) if !is_anchor_name(&name) => {
+                return Err(self.source.error(at, RenderErrorKind::AnchorName));
             }
             _ => {}
         }
@@ -141,6 +140,9 @@ impl<'a> Builder<'a> {
             && text.contains(dash)
         {
             text = Cow::Owned(text.replace(dash, "-"));
+        }
+        if span.is_empty() && style == ScalarStyle::Plain {
+            text = Cow::Borrowed(""); // the parser says `~` where nothing is
         }
         let form = form(style, tag, &text).map_err(|kind| self.source.error(at, kind))?;
         let weight = NODE_BYTES + text.len() as u64;
@@ -209,8 +211,8 @@ impl<'a> Builder<'a> {
     }
 
     fn attach(&mut self, node: NodeId, height: usize, at: usize) -> Result<(), RenderError> {
-        if self.tree.len() > NODES_MAX {
-            return Err(self.source.error(at, RenderErrorKind::TooManyNodes));
+        if self.tree.len() > self.nodes_max {
+            return Err(self.source.error(at, RenderErrorKind::TooManyNodes { limit: self.nodes_max }));
         }
         match self.frames.last_mut() {
             Some(parent) => {
@@ -235,6 +237,15 @@ impl<'a> Builder<'a> {
         match after.strip_prefix(':').map(|after| after.chars().next()) {
             Some(Some(next)) if !text.is_empty() && !matches!(next, ' ' | '\t' | '\r' | '\n') => ambiguous(colon, ':'),
             _ => Ok(()),
+        }
+    }
+
+    /// yaml.v2 takes `,[]` and more for a part of the tag, up to the next blank.
+    fn check_tag_end(&self, span: &Span) -> Result<(), RenderError> {
+        let Some(end) = span.tag_span().and_then(|tag| tag.end.byte_offset()) else { return Ok(()) };
+        match self.source.text().as_bytes().get(end) {
+            None | Some(b' ' | b'\t' | b'\r' | b'\n') => Ok(()),
+            Some(_) => Err(self.source.error(end, RenderErrorKind::AmbiguousTag)),
         }
     }
 
@@ -284,6 +295,11 @@ fn offset(span: &Span) -> usize {
     span.start.byte_offset().unwrap_or_default()
 }
 
+/// What yaml.v2 takes for a name; it would end the name at any other character.
+fn is_anchor_name(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+}
+
 /// How a scalar decides its type; tags that yaml.v2 does not know make it text, as there.
 fn form(style: ScalarStyle, tag: Option<&Tag>, text: &str) -> Result<Form, RenderErrorKind> {
     let Some(tag) = tag else {
@@ -318,6 +334,7 @@ fn syntax_error(source: &Source<'_>, error: &ScanError) -> RenderError {
         ErrorKind::UnclosedQuotedScalar => "add the closing quote",
         ErrorKind::UnclosedFlowCollection { .. } => "add the closing bracket, or put the text in quotes",
         ErrorKind::UnexpectedCharacter { .. } => "put a text that begins with this character in quotes",
+        ErrorKind::UndeclaredTagHandle => "put a text that begins with `!` in quotes",
         ErrorKind::UnknownQuotedScalarEscape => "write the backslash twice, or use single quotes",
         ErrorKind::SimpleKeyExpected | ErrorKind::InvalidSimpleKey => "a key needs `: ` on its own line",
         ErrorKind::MappingValueNotAllowed => "put a text that contains `: ` in quotes",

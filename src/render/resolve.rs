@@ -1,7 +1,7 @@
 //! Which value Prometheus's YAML reader (gopkg.in/yaml.v2 v2.4.0, YAML 1.1) sees in a scalar.
 //!
 //! Used for three questions only: are two keys the same, is a value null, does a value fit its tag. Nothing is ever
-//! written back in another form. Sources: yaml.v2's `resolve.go`, Go's `strconv.ParseInt` (base 0) and `time.Parse`.
+//! written back in another form. Sources: yaml.v2's `resolve.go` and Go's `strconv.ParseInt` (base 0).
 
 use std::borrow::Cow;
 
@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
+use super::timestamp::is_timestamp;
 use super::tree::{Form, Scalar, ScalarTag};
 
 /// Go's `base64.StdEncoding`: padded, stray bits in the last character accepted.
@@ -69,7 +70,7 @@ pub(super) fn is_plain_string(text: &str) -> bool {
 }
 
 /// Value of a scalar with a tag; `None` where it does not fit.
-pub(super) fn tagged<'a>(tag: ScalarTag, text: &'a str) -> Option<Value<'a>> {
+pub(super) fn tagged(tag: ScalarTag, text: &str) -> Option<Value<'_>> {
     if tag == ScalarTag::Binary {
         // Go skips line ends in base64.
         let packed: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
@@ -106,10 +107,11 @@ fn plain_undated(text: &str) -> Value<'_> {
         Some(b'y' | b'Y' | b'n' | b'N' | b't' | b'T' | b'f' | b'F' | b'o' | b'O' | b'~') => {
             word(text).unwrap_or(as_text)
         }
-        Some(b'.') => special_float(text).or_else(|| decimal_float(text)).unwrap_or(as_text),
+        Some(b'.') if underscores_separate_digits(text) => {
+            special_float(text).or_else(|| decimal_float(&without_underscores(text))).unwrap_or(as_text)
+        }
         Some(b'0'..=b'9' | b'+' | b'-') => {
-            let digits: Cow<'_, str> =
-                if text.contains('_') { Cow::Owned(text.replace('_', "")) } else { Cow::Borrowed(text) };
+            let digits = without_underscores(text);
             special_float(text)
                 .or_else(|| go_int(&digits).map(Value::Int))
                 .or_else(|| decimal_float(&digits))
@@ -118,6 +120,17 @@ fn plain_undated(text: &str) -> Value<'_> {
         }
         Some(_) => as_text,
     }
+}
+
+fn without_underscores(text: &str) -> Cow<'_, str> {
+    if text.contains('_') { Cow::Owned(text.replace('_', "")) } else { Cow::Borrowed(text) }
+}
+
+/// Go's own rule for numbers; where yaml.v2 strips underscores first it does not apply.
+fn underscores_separate_digits(text: &str) -> bool {
+    let digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_digit);
+    let bytes = text.as_bytes();
+    (0..bytes.len()).all(|at| bytes[at] != b'_' || (digit(bytes[..at].last()) && digit(bytes.get(at + 1))))
 }
 
 fn word(text: &str) -> Option<Value<'static>> {
@@ -192,107 +205,108 @@ fn decimal_float(text: &str) -> Option<Value<'static>> {
         !digits.is_empty() && all_digits(digits)
     });
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let mantissa_fits = all_digits(whole)
-        && all_digits(fraction)
-        && if whole.is_empty() { !fraction.is_empty() } else { true };
+    let mantissa_fits =
+        all_digits(whole) && all_digits(fraction) && if whole.is_empty() { !fraction.is_empty() } else { true };
     if !exponent_fits || !mantissa_fits || mantissa.is_empty() {
         return None;
     }
     text.parse::<f64>().ok().filter(|value| value.is_finite()).map(Value::float)
 }
 
-/// Go's `time.Parse` with the four layouts of yaml.v2.
-fn is_timestamp(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    if bytes.len() < 6 || !bytes[..4].iter().all(u8::is_ascii_digit) || bytes[4] != b'-' {
-        return false;
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+
+    fn text(text: &str) -> Value<'_> {
+        Value::Text(Cow::Borrowed(text.as_bytes()))
     }
-    let mut rest = Cursor(&bytes[5..]);
-    let year = bytes[..4].iter().fold(0, |year, digit| year * 10 + u32::from(digit - b'0'));
-    let Some(month) = rest.number() else { return false };
-    if !rest.eat(b'-') {
-        return false;
-    }
-    let Some(day) = rest.number() else { return false };
-    if day == 0 || day > days_in(year, month) {
-        return false;
-    }
-    match rest.0.first() {
-        None => true,
-        Some(b'T' | b't') => {
-            rest.0 = &rest.0[1..];
-            rest.time() && rest.zone() && rest.0.is_empty()
+
+    #[test]
+    fn words_of_yaml_1_1_are_bools_in_three_spellings_only() {
+        for word in "y Y yes Yes YES true True TRUE on On ON".split(' ') {
+            assert_eq!(plain(word), Value::Bool(true), "{word}");
         }
-        Some(b' ') => {
-            rest.0 = rest.0.trim_ascii_start();
-            rest.time() && rest.0.is_empty()
+        for word in "n N no No NO false False FALSE off Off OFF".split(' ') {
+            assert_eq!(plain(word), Value::Bool(false), "{word}");
         }
-        Some(_) => false,
-    }
-}
-
-fn days_in(year: u32, month: u32) -> u32 {
-    match month {
-        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
-        4 | 6 | 9 | 11 => 30,
-        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
-        2 => 28,
-        _ => 0,
-    }
-}
-
-struct Cursor<'a>(&'a [u8]);
-
-impl Cursor<'_> {
-    /// One or two digits.
-    fn number(&mut self) -> Option<u32> {
-        let digit = |byte: Option<&u8>| byte.filter(|byte| byte.is_ascii_digit()).map(|byte| u32::from(byte - b'0'));
-        let first = digit(self.0.first())?;
-        match digit(self.0.get(1)) {
-            Some(second) => {
-                self.0 = &self.0[2..];
-                Some(first * 10 + second)
-            }
-            None => {
-                self.0 = &self.0[1..];
-                Some(first)
-            }
+        for word in "yEs tRUE oFF nULL nil none ye yess".split(' ') {
+            assert_eq!(plain(word), text(word), "{word}");
+        }
+        for word in ["", "~", "null", "Null", "NULL"] {
+            assert_eq!(plain(word), Value::Null, "{word}");
         }
     }
 
-    fn eat(&mut self, byte: u8) -> bool {
-        let found = self.0.first() == Some(&byte);
-        if found {
-            self.0 = &self.0[1..];
+    #[test]
+    fn integers_are_those_of_go_with_their_bases_and_limits() {
+        for (source, value) in [
+            ("0", 0),
+            ("-0", 0),
+            ("+1", 1),
+            ("0777", 511),
+            ("0o17", 15),
+            ("0O17", 15),
+            ("0b101", 5),
+            ("-0b11", -3),
+            ("0x1F", 31),
+            ("-0X1f", -31),
+            ("1_000", 1000),
+            ("0_7", 7),
+            ("1__", 1),
+            ("0b-1", -1),
+            ("0b+1", 1),
+            ("18446744073709551615", u64::MAX.into()),
+            ("-9223372036854775808", i64::MIN.into()),
+            ("0xFFFFFFFFFFFFFFFF", u64::MAX.into()),
+        ] {
+            assert_eq!(plain(source), Value::Int(value), "{source}");
         }
-        found
+        for source in ["0x", "0b", "0o", "0xg", "0b12", "-", "+", "1a", "--1", "-0b-1", "_1", "0o8"] {
+            assert_eq!(plain(source), text(source), "{source}");
+        }
     }
 
-    /// `15:4:5`, with a fraction or without.
-    fn time(&mut self) -> bool {
-        let fits = |number: Option<u32>, limit: u32| number.is_some_and(|number| number < limit);
-        let clock = fits(self.number(), 24)
-            && self.eat(b':')
-            && fits(self.number(), 60)
-            && self.eat(b':')
-            && fits(self.number(), 60);
-        if clock && matches!(self.0, [b'.' | b',', b'0'..=b'9', ..]) {
-            let digits = self.0[1..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-            self.0 = &self.0[1 + digits..];
+    #[test]
+    fn floats_are_decimal_in_range_and_never_base_sixty() {
+        for (source, value) in [
+            ("1.5", 1.5),
+            ("1.", 1.0),
+            (".5", 0.5),
+            ("-.5", -0.5),
+            ("1e3", 1e3),
+            ("1.e-3", 1e-3),
+            ("08", 8.0),
+            ("18446744073709551616", 18_446_744_073_709_551_616.0),
+            ("+9223372036854775808", 9_223_372_036_854_775_808.0),
+            ("1e-400", 0.0),
+            ("-0.0", 0.0),
+            ("1_0.5_0", 10.5),
+            (".5_1", 0.51),
+            (".inf", f64::INFINITY),
+            ("-.INF", f64::NEG_INFINITY),
+            (".nan", f64::NAN),
+        ] {
+            assert_eq!(plain(source), Value::float(value), "{source}");
         }
-        clock
+        for source in
+            ["1:30", "12:30:45.5", "1e400", "1e", "e3", ".", "..", "._5", ".5_", "1,5", ".iNF", "-.nan", "1.2.3", "."]
+        {
+            assert_eq!(plain(source), text(source), "{source}");
+        }
     }
 
-    /// `Z` or `-07:00`.
-    fn zone(&mut self) -> bool {
-        if self.eat(b'Z') {
-            return true;
-        }
-        let &[b'+' | b'-', h1, h2, b':', m1, m2] = self.0 else { return false };
-        self.0 = &[];
-        let two = |a: u8, b: u8| {
-            (a.is_ascii_digit() && b.is_ascii_digit()).then(|| u32::from(a - b'0') * 10 + u32::from(b - b'0'))
-        };
-        two(h1, h2).is_some_and(|hours| hours <= 24) && two(m1, m2).is_some_and(|minutes| minutes <= 60)
+    #[test]
+    fn tags_accept_what_fits_and_nothing_else() {
+        let fits = |tag, text| tagged(tag, text).is_some();
+        assert!(fits(ScalarTag::Int, "0777") && !fits(ScalarTag::Int, "1.5") && !fits(ScalarTag::Int, "2001-01-01"));
+        assert!(fits(ScalarTag::Float, "1") && fits(ScalarTag::Float, ".inf") && !fits(ScalarTag::Float, "x"));
+        assert!(!fits(ScalarTag::Float, "18446744073709551615"), "Go converts signed integers only");
+        assert!(fits(ScalarTag::Bool, "off") && !fits(ScalarTag::Bool, "0"));
+        assert!(fits(ScalarTag::Null, "") && !fits(ScalarTag::Null, "nil"));
+        assert!(fits(ScalarTag::Timestamp, "2001-01-01") && !fits(ScalarTag::Timestamp, "now"));
+        assert_eq!(tagged(ScalarTag::Binary, "aG\nk="), Some(text("hi")));
+        assert!(!fits(ScalarTag::Binary, "aGk") && !fits(ScalarTag::Binary, "a b="));
     }
 }

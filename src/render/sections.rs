@@ -67,13 +67,13 @@ pub(super) fn check_jobs(tree: &Tree<'_>, source: &Source<'_>, config: NodeId, r
         if is_null(scalar) {
             continue;
         }
-        if let Some(first) = seen.insert(&scalar.text, name) {
+        if let Some(first) = seen.insert(&scalar.text, job) {
             let kind = RenderErrorKind::DuplicateJob {
                 job: scalar.text.clone().into_owned(),
                 role: role_name(role),
                 first_line: source.position(tree.offset(first)).line,
             };
-            return Err(source.error(tree.offset(name), kind));
+            return Err(source.error(tree.offset(job), kind));
         }
     }
     Ok(())

@@ -11,6 +11,22 @@ use super::error::{Position, RenderError, RenderErrorKind};
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
+/// Bytes that need a look: controls, the dash, and the lead bytes of C1 controls, LS, PS and U+FFFE/FFFF.
+const SUSPECT: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        table[byte] = !matches!(byte, 0x09 | 0x0A | 0x0D);
+        byte += 1;
+    }
+    table[0x2D] = true;
+    table[0x7F] = true;
+    table[0xC2] = true;
+    table[0xE2] = true;
+    table[0xEF] = true;
+    table
+};
+
 /// Checked text of a source file, without its byte order mark.
 #[derive(Debug)]
 pub(super) struct Source<'a> {
@@ -41,8 +57,9 @@ impl<'a> Source<'a> {
             RenderError { position: Some(position_in(good, valid)), kind }
         })?;
         let mut source = Source { text: Cow::Borrowed(text), has_line_separators: false, dash: None };
-        source.check_characters()?;
-        source.replace_lone_dashes();
+        if source.check_characters()? {
+            source.replace_lone_dashes();
+        }
         Ok(source)
     }
 
@@ -71,13 +88,16 @@ impl<'a> Source<'a> {
         RenderError { position: Some(self.position(offset)), kind }
     }
 
-    fn check_characters(&mut self) -> Result<(), RenderError> {
+    /// Tells whether a dash needs a stand-in.
+    fn check_characters(&mut self) -> Result<bool, RenderError> {
         let bytes = self.text.as_bytes();
-        let mut has_line_separators = false;
+        let (mut has_line_separators, mut has_lone_dash) = (false, false);
         for (offset, &byte) in bytes.iter().enumerate() {
-            // Lead bytes of C1 controls, of LS and PS, and of U+FFFE/FFFF; every other non-ASCII character is allowed.
-            let suspect = matches!(byte, 0xC2 | 0xE2 | 0xEF) || byte == 0x7F;
-            if (byte >= 0x20 && !suspect) || matches!(byte, b'\n' | b'\r' | b'\t') {
+            if !SUSPECT[usize::from(byte)] {
+                continue;
+            }
+            if byte == b'-' {
+                has_lone_dash |= is_lone_dash(bytes, offset);
                 continue;
             }
             let Some(found) = self.text[offset..].chars().next() else { continue };
@@ -88,20 +108,21 @@ impl<'a> Source<'a> {
             }
         }
         self.has_line_separators = has_line_separators;
-        Ok(())
+        Ok(has_lone_dash)
     }
 
     /// A dash right before a flow indicator that may begin a scalar. One character takes the place of one, so lines and
     /// columns stay right; it is one that the text holds neither raw nor as an escape.
     fn replace_lone_dashes(&mut self) {
         let bytes = self.text.as_bytes();
-        if !(0..bytes.len()).any(|at| is_lone_dash(bytes, at)) {
-            return;
-        }
         let unused = |candidate: &char| {
             let code = u32::from(*candidate);
-            let escapes =
-                [format!("\\u{code:04x}"), format!("\\u{code:04X}"), format!("\\U{code:08x}"), format!("\\U{code:08X}")];
+            let escapes = [
+                format!("\\u{code:04x}"),
+                format!("\\u{code:04X}"),
+                format!("\\U{code:08x}"),
+                format!("\\U{code:08X}"),
+            ];
             !self.text.contains(*candidate) && !escapes.iter().any(|escape| self.text.contains(escape))
         };
         // Private use, with one letter in its hexadecimal form: an escape has two spellings at the most.
@@ -160,7 +181,7 @@ mod tests {
         let source = Source::new("é: 1\r\nb: 2\rü: x\n".as_bytes()).unwrap();
         assert_eq!(source.position(3), Position { line: 1, column: 3 });
         assert_eq!(source.position(7), Position { line: 2, column: 1 });
-        assert_eq!(source.position(14), Position { line: 3, column: 3 });
+        assert_eq!(source.position(14), Position { line: 3, column: 2 });
     }
 
     #[test]
