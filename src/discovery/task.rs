@@ -166,7 +166,7 @@ mod tests {
         let start = Instant::now();
         let task = tokio::spawn(discovery.run(stop.clone()));
         for round in 0..3 {
-            peers.changed().await.unwrap();
+            tokio::time::timeout(PERIOD * 2, peers.changed()).await.unwrap().unwrap();
             let at = start + PERIOD * round;
             let expected = PeerSet { peers: vec![peer("a"), peer("b")], answered_at: Some(at.into_std()) };
             assert_eq!(*peers.borrow_and_update(), expected);

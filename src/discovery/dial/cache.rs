@@ -37,11 +37,10 @@ pub(super) struct Entry {
 }
 
 /// A question under way.
-#[derive(Clone)]
-pub(super) struct Question {
-    pub(super) since: Instant,
+struct Question {
+    since: Instant,
     /// Cancelled when it ends, however that happens.
-    pub(super) done: CancellationToken,
+    done: CancellationToken,
 }
 
 /// What to do.
@@ -83,15 +82,18 @@ impl Entry {
     }
 
     /// The question under way.
-    pub(super) fn question(&self) -> Option<&Question> {
+    fn question(&self) -> Option<&Question> {
         self.question.as_ref().filter(|question| !question.done.is_cancelled())
     }
 
-    /// Notes that a question starts.
-    pub(super) fn start(&mut self, now: Instant) -> Question {
-        let question = Question { since: now, done: CancellationToken::new() };
-        self.question = Some(question.clone());
-        question
+    /// The question under way, or a new one that the caller has to ask (`true`).
+    pub(super) fn join(&mut self, now: Instant) -> (CancellationToken, bool) {
+        if let Some(question) = self.question() {
+            return (question.done.clone(), false);
+        }
+        let done = CancellationToken::new();
+        self.question = Some(Question { since: now, done: done.clone() });
+        (done, true)
     }
 
     /// Notes how a question ended. Only DNS itself can take addresses away.
@@ -151,7 +153,7 @@ mod tests {
     #[test]
     fn a_young_answer_is_used_and_an_old_one_is_asked_for_again() {
         let (mut entry, t) = (Entry::default(), Instant::now());
-        entry.start(t);
+        entry.join(t);
         entry.finish(Ok(good(1)), t);
         assert_eq!(entry.decide(t + FLOOR - MS), Decision::Answer(Ok(ip(1))));
         assert_eq!(entry.decide(t + FLOOR), Decision::Ask(Some(t + FLOOR + PATIENCE)));
@@ -162,7 +164,8 @@ mod tests {
         let (mut entry, t) = (Entry::default(), Instant::now());
         entry.finish(Ok(good(1)), t);
         let asked = t + FLOOR;
-        entry.start(asked);
+        assert!(entry.join(asked).1);
+        assert!(!entry.join(asked + PATIENCE / 2).1, "there is one question at a time");
         assert_eq!(entry.decide(asked + PATIENCE / 2), Decision::Ask(Some(asked + PATIENCE)));
         assert_eq!(entry.decide(asked + PATIENCE), Decision::UseAndAsk(ip(1)));
         assert_eq!(entry.outcome(), Some(Ok(ip(1))));
@@ -195,11 +198,9 @@ mod tests {
     fn a_question_that_died_is_no_question() {
         let (mut entry, t) = (Entry::default(), Instant::now());
         entry.finish(Ok(good(1)), t);
-        let question = entry.start(t + FLOOR);
-        assert!(entry.question().is_some());
-        question.done.cancel();
-        assert!(entry.question().is_none());
+        entry.join(t + FLOOR).0.cancel();
         let later = t + FLOOR * 2;
         assert_eq!(entry.decide(later), Decision::Ask(Some(later + PATIENCE)));
+        assert!(entry.join(later).1, "a new one starts");
     }
 }

@@ -22,7 +22,7 @@ use hickory_resolver::proto::rr::Name;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use self::cache::{Decision, Entry, Question};
+use self::cache::{Decision, Entry};
 use super::dns::{Dns, Upstream};
 use super::error::LookupError;
 
@@ -90,10 +90,10 @@ impl DialResolver {
 
     /// Joins the question under way or starts one; the token ends with it.
     fn ask(&self, host: &str, entry: &mut Entry) -> CancellationToken {
-        if let Some(question) = entry.question() {
-            return question.done.clone();
+        let (done, new) = entry.join(Instant::now());
+        if !new {
+            return done;
         }
-        let Question { done, .. } = entry.start(Instant::now());
         let (resolver, host, kept) = (self.clone(), host.to_owned(), entry.name.clone());
         let guard = done.clone().drop_guard();
         tokio::spawn(async move {

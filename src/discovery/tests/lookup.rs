@@ -108,8 +108,10 @@ async fn a_failure_under_the_kept_name_is_a_failure_and_no_reason_to_look_elsewh
     let dns = System::new(POD, "").dns(&server);
     let mut service = service("prom");
     look_up(&mut service, &dns).await.unwrap();
+    let questions = server.queries_total();
     server.set_mode(Mode::Refuse);
     assert!(matches!(look_up(&mut service, &dns).await, Err(LookupError::Failed { .. })));
+    assert_eq!(server.queries_total(), questions + 1);
     server.set_mode(Mode::Answer);
     let questions = server.queries_total();
     look_up(&mut service, &dns).await.unwrap();
@@ -142,10 +144,13 @@ async fn an_answer_too_large_for_a_datagram_comes_over_tcp_and_is_bounded() {
 async fn aliases_are_followed() {
     let server = server_with(&[("prom-0", ip(1), 9096)]).await;
     server.set_cname("_raft._tcp.alias.example.", SRV);
-    let dns = System::new("", "").dns(&server);
-    assert_eq!(look_up(&mut service("alias.example"), &dns).await.unwrap().peers, named(&["prom-0"]));
     server.set_cname("plain.example.", SERVICE);
-    assert_eq!(look_up(&mut service("plain.example"), &dns).await.unwrap().peers, bare(&[1]));
+    let dns = System::new("", "").dns(&server);
+    for alone in [false, true] {
+        server.set_aliases_alone(alone);
+        assert_eq!(look_up(&mut service("alias.example"), &dns).await.unwrap().peers, named(&["prom-0"]));
+        assert_eq!(look_up(&mut service("plain.example"), &dns).await.unwrap().peers, bare(&[1]));
+    }
 }
 
 #[tokio::test]

@@ -62,7 +62,7 @@ async fn the_same_answer_is_published_again_with_its_time() {
     let mut running = run(&server, SERVICE);
     let first = running.until_names_are(&["prom-0"]).await;
     running.peers.borrow_and_update();
-    running.peers.changed().await.unwrap();
+    tokio::time::timeout(DEADLINE, running.peers.changed()).await.unwrap().unwrap();
     let second = running.peers.borrow().clone();
     assert_eq!(first.peers, second.peers);
     assert!(first.answered_at < second.answered_at);
