@@ -1,6 +1,7 @@
 //! One lookup of the headless service.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use elector_raft::Peer;
 use test_support::dns::{Mode, RecordType, TestDns};
@@ -190,4 +191,19 @@ async fn silence_of_every_server_ends_in_an_error_that_names_them() {
     let dns = System::new("", "").dns(&server);
     let text = look_up(&mut service(SERVICE), &dns).await.unwrap_err().to_string();
     assert!(text.contains(&server.addr().to_string()), "{text}");
+}
+
+#[tokio::test]
+async fn a_name_with_addresses_alone_must_prove_itself_again_after_a_minute() {
+    let server = server_with(&[]).await;
+    server.set_addresses("prom.mon.svc.cluster.local.", &[ip(9)]);
+    let dns = System::new(POD, "").dns(&server);
+    let mut service = service("prom");
+    assert_eq!(look_up(&mut service, &dns).await.unwrap().peers, bare(&[9]));
+    server.set_service("prom.cluster.local.", &[("prom-0", ip(1), 9096)]);
+    assert_eq!(look_up(&mut service, &dns).await.unwrap().peers, bare(&[9]), "it is kept for now");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(61)).await;
+    tokio::time::resume();
+    assert_eq!(look_up(&mut service, &dns).await.unwrap().name.to_ascii(), "prom.cluster.local.");
 }
