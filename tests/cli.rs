@@ -40,7 +40,7 @@ fn help_of_a_subcommand_says_what_it_does_to_the_disk() {
     let (code, stdout, _) = run("recover --help");
     assert_eq!(code, Some(0));
     let words = stdout.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(words.contains("gives up the group's state in --raft-data-dir"), "{stdout}");
+    assert!(words.contains("Gives up the group's state in --raft-data-dir"), "{stdout}");
     assert!(words.contains("can make two groups"), "{stdout}");
 }
 

@@ -22,8 +22,10 @@ pub(crate) struct PrometheusState {
     /// It was ready once since it was last seen gone.
     pub(crate) ready: bool,
     pub(crate) healthy: bool,
-    /// Why it is not ready or not healthy; empty when all is well.
-    pub(crate) detail: String,
+    /// Why it is not ready, as far as it was asked; empty when it is.
+    pub(crate) not_ready: String,
+    /// Why it does not run or is not healthy; empty when it is.
+    pub(crate) not_healthy: String,
 }
 
 /// Probes one Prometheus.
@@ -74,8 +76,7 @@ impl Prober {
     }
 
     async fn probe(&mut self) -> PrometheusState {
-        let mut ready = self.state.ready;
-        let mut not_ready = String::new();
+        let (mut ready, mut not_ready) = (self.state.ready, self.state.not_ready.clone());
         let poll_readiness = !ready && self.state.running != Running::No;
         if poll_readiness && self.next_ready <= self.next_health {
             sleep_until(self.next_ready).await;
@@ -89,14 +90,11 @@ impl Prober {
         let running = self.health.running();
         if running == Running::No && self.state.running != Running::No {
             ready = self.readiness.is_none();
+            not_ready.clear();
             self.next_ready = Instant::now();
         }
-        let detail = match (running, self.health.healthy()) {
-            (Running::No, _) | (_, false) => self.health.detail().to_owned(),
-            _ if !ready && not_ready.is_empty() => self.state.detail.clone(),
-            _ => not_ready,
-        };
-        PrometheusState { running, ready, healthy: self.health.healthy(), detail }
+        let not_healthy = self.health.detail().to_owned();
+        PrometheusState { running, ready, healthy: self.health.healthy(), not_ready, not_healthy }
     }
 
     async fn poll_readiness(&mut self) -> (bool, String) {
@@ -206,8 +204,17 @@ mod tests {
     async fn without_urls_an_open_port_is_enough() {
         let (address, _server) = serve(([127, 0, 0, 1], 0).into(), Arc::new(AtomicU16::new(500))).await;
         let state = until(&mut prober(address, None, None), |_| true).await;
-        let expected = PrometheusState { running: Running::Yes, ready: true, healthy: true, detail: String::new() };
-        assert_eq!(state, expected);
+        let up = PrometheusState { running: Running::Yes, ready: true, healthy: true, ..PrometheusState::default() };
+        assert_eq!(state, up);
+    }
+
+    #[tokio::test]
+    async fn without_urls_a_closed_port_is_seen_long_before_a_period_is_over() {
+        let (address, server) = serve(([127, 0, 0, 1], 0).into(), Arc::new(AtomicU16::new(200))).await;
+        server.abort();
+        let _ = server.await;
+        let state = until(&mut prober(address, None, None), |state| state.running == Running::No).await;
+        assert!(!state.healthy && state.not_healthy.contains("nothing listens"), "{state:?}");
     }
 
     #[tokio::test]
@@ -219,13 +226,13 @@ mod tests {
         server.abort();
         let _ = server.await;
         let down = until(&mut prober, |state| state.running == Running::No).await;
-        assert!(!down.ready && !down.healthy && down.detail.contains("nothing listens"), "{down:?}");
+        assert!(!down.ready && !down.healthy && down.not_healthy.contains("nothing listens"), "{down:?}");
         status.store(503, Ordering::SeqCst);
         let (_, _server) = serve(address, status.clone()).await;
         let back = until(&mut prober, |state| state.running == Running::Yes).await;
         assert!(!back.ready && !back.healthy, "{back:?}");
         status.store(200, Ordering::SeqCst);
-        until(&mut prober, |state| state.ready && state.healthy && state.detail.is_empty()).await;
+        until(&mut prober, |state| state.ready && state.healthy && state.not_ready.is_empty()).await;
     }
 
     #[tokio::test]
@@ -236,6 +243,6 @@ mod tests {
         until(&mut prober, |state| state.ready && state.healthy).await;
         status.store(503, Ordering::SeqCst);
         let unhealthy = until(&mut prober, |state| !state.healthy).await;
-        assert!(unhealthy.ready && unhealthy.detail.contains("503"), "{unhealthy:?}");
+        assert!(unhealthy.ready && unhealthy.not_healthy.contains("503"), "{unhealthy:?}");
     }
 }

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::metrics::NotifierMetrics;
+use crate::render::Rendered;
 
 const WAIT_MAX: Duration = Duration::from_secs(20);
 
@@ -60,7 +61,7 @@ fn renderer() -> Renderer {
         let text = std::str::from_utf8(source).map_err(|error| error.to_string())?;
         let (follower, leader) = text.split_once('|').ok_or("line 1: no bar")?;
         let (follower, leader) = (Bytes::from(follower.to_owned()), Bytes::from(leader.to_owned()));
-        Ok(Variants { follower, leader, warnings: Vec::new() })
+        Ok(Rendered { follower, leader, warnings: Vec::new() })
     })
 }
 

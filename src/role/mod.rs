@@ -20,7 +20,7 @@ mod step_tests;
 mod variants;
 
 pub use controller::{RoleController, RoleError};
-pub use variants::{Renderer, Variants};
+pub use variants::Renderer;
 
 use std::path::PathBuf;
 use std::sync::Arc;

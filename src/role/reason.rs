@@ -23,7 +23,8 @@ pub(super) fn sentence(state: &State) -> String {
             text
         }
         Some(Leaving::Demoting { cause, .. }) if state.leads() => {
-            format!("gives leadership up: {}; first {}", handover(cause), progress(state))
+            let why = handover(cause);
+            format!("gives leadership up ({why}) once the follower configuration is in force; {}", progress(state))
         }
         _ if state.shutting_down => format!("shuts down; {}", progress(state)),
         _ if state.held && !can_lead(state) => {
@@ -140,21 +141,22 @@ pub(super) fn told(state: &State) -> Eligibility {
 
 fn ability(state: &State) -> Eligibility {
     let prometheus = &state.prometheus;
-    let because = |text: &str| {
-        if prometheus.detail.is_empty() { text.to_owned() } else { format!("{text}: {}", prometheus.detail) }
+    let because = |text: &str, why: &str| match why {
+        "" => no(&format!("{text}: it has not been checked yet")),
+        why => no(&format!("{text}: {why}")),
     };
     if !can_lead(state) {
         let error = state.source_error.as_deref().unwrap_or("none was read yet");
         return no(&format!("there is no valid configuration: {error}"));
     }
     if prometheus.running == Running::No {
-        return no(&because("Prometheus does not run"));
+        return because("Prometheus does not run", &prometheus.not_healthy);
     }
     if !prometheus.ready {
-        return no(&because("Prometheus is not ready"));
+        return because("Prometheus is not ready", &prometheus.not_ready);
     }
     if !prometheus.healthy {
-        return no(&because("Prometheus is not healthy"));
+        return because("Prometheus is not healthy", &prometheus.not_healthy);
     }
     if !state.asserted {
         let error = state.retry.error.as_deref().unwrap_or("it is being asked");

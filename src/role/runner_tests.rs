@@ -17,11 +17,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::runner::{Output, Parts, Runner};
 use super::state::{Event, Policy, State};
-use super::variants::{Config, Variants};
+use super::variants::Config;
 use super::{Role, RoleCommand, RoleHandle, RoleStatus};
 use crate::prometheus::health::Running;
 use crate::prometheus::probe::PrometheusState;
 use crate::prometheus::reload::{Reload, ReloadError};
+use crate::render::Rendered;
 
 const LEASE: Duration = Duration::from_millis(800);
 const DEMOTE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -58,7 +59,7 @@ struct Bench {
 
 fn config(number: u32) -> Config {
     let content = |role: &str| Bytes::from(format!("{role} {number}"));
-    Config::new(Variants { follower: content("follower"), leader: content("leader"), warnings: Vec::new() })
+    Config::new(Rendered { follower: content("follower"), leader: content("leader"), warnings: Vec::new() })
 }
 
 impl Bench {
@@ -85,7 +86,7 @@ impl Bench {
         });
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(runner.run(shutdown.clone()));
-        let up = PrometheusState { running: Running::Yes, ready: true, healthy: true, detail: String::new() };
+        let up = PrometheusState { running: Running::Yes, ready: true, healthy: true, ..PrometheusState::default() };
         events_tx.send(Event::Prometheus(up)).await.unwrap();
         let handle = RoleHandle { status: status_rx, commands: commands_tx };
         let mut bench = Self { dir, group: ends, handle, calls, shutdown, running };

@@ -252,3 +252,47 @@ impl State {
         [authority, handover, self.retry.at].into_iter().flatten().min()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use elector_raft::{MemberStatus, NodeId};
+
+    use super::*;
+
+    fn member(name: &str, kind: MemberKind, eligible: Option<bool>) -> MemberStatus {
+        MemberStatus {
+            name: name.to_owned(),
+            id: NodeId(1),
+            kind,
+            leader: false,
+            this: name == "pod-0",
+            raft_address: String::new(),
+            api_url: String::new(),
+            prometheus_url: String::new(),
+            eligible,
+            eligibility_reason: "Prometheus does not run".to_owned(),
+            last_contact_ms: None,
+        }
+    }
+
+    fn others(members: &[MemberStatus]) -> Others {
+        Others::of(&GroupStatus { members: members.to_vec(), ..GroupStatus::default() })
+    }
+
+    #[test]
+    fn only_another_eligible_voter_can_take_over_and_else_each_member_says_why_not() {
+        let mut members = vec![
+            member("pod-0", MemberKind::Voter, Some(true)),
+            member("pod-1", MemberKind::Voter, Some(false)),
+            member("pod-2", MemberKind::Learner, Some(true)),
+            member("pod-3", MemberKind::Voter, None),
+            member("witness", MemberKind::Witness, Some(true)),
+            member("stranger", MemberKind::Candidate, Some(true)),
+        ];
+        let detail = "pod-1 cannot: Prometheus does not run; pod-2 has no vote yet; pod-3 has not answered yet";
+        assert_eq!(others(&members), Others { eligible: false, detail: detail.to_owned() });
+        assert_eq!(others(&members[..1]).detail, "there is no other data replica");
+        members.push(member("pod-4", MemberKind::Voter, Some(true)));
+        assert_eq!(others(&members), Others { eligible: true, detail: String::new() });
+    }
+}

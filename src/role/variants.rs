@@ -7,10 +7,10 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::Role;
-pub use crate::render::Rendered as Variants;
+use crate::render::Rendered;
 
 /// Renders a source file, or says in one line what is wrong with it. Called off the asynchronous threads.
-pub type Renderer = Arc<dyn Fn(&[u8]) -> Result<Variants, String> + Send + Sync>;
+pub type Renderer = Arc<dyn Fn(&[u8]) -> Result<Rendered, String> + Send + Sync>;
 
 /// SHA-256 of a rendered configuration; shown in hexadecimal.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub(super) struct Config {
 }
 
 impl Config {
-    pub(super) fn new(variants: Variants) -> Self {
+    pub(super) fn new(variants: Rendered) -> Self {
         let hashed = |bytes: Bytes| (ConfigHash::of(&bytes), bytes);
         Self { follower: hashed(variants.follower), leader: Some(hashed(variants.leader)), warnings: variants.warnings }
     }

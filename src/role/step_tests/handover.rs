@@ -8,7 +8,7 @@ mod step_down {
         leader().run(
             "
             step-down 7  => write F1, tell yes (leads until the follower configuration is in force)
-            reason       => gives leadership up: maintenance; first puts the follower configuration in force
+            reason       => gives leadership up (maintenance) once the follower configuration is in force; puts the follower configuration in force
             wrote ok     => reload F1
             reloaded ok  => hand over (maintenance), tell yes (Prometheus is ready and healthy)
             reason       => hands leadership over: maintenance
@@ -211,7 +211,7 @@ mod shutdown {
         leader().run(
             "
             authority forever => -
-            down      => reload L1, tell no (Prometheus does not run)
+            down      => reload L1, tell no (Prometheus does not run: nothing listens)
             reloaded error refused => -
             shutdown  => write F1
             wrote ok  => reload F1, hand over (the sidecar shuts down), tell no (the sidecar shuts down)
@@ -243,6 +243,18 @@ mod shutdown {
             shutdown      => tell no (the sidecar shuts down)
             authority 800 => tell yes (leads until the follower configuration is in force)
             reloaded ok   => hand over (the sidecar shuts down), tell no (the sidecar shuts down)
+            ",
+        );
+    }
+
+    #[test]
+    fn leadership_without_authority_yet_is_handed_over_too() {
+        let mut scenario = follower();
+        scenario.run(
+            "
+            elected  => -
+            shutdown => hand over (the sidecar shuts down), tell no (the sidecar shuts down)
+            handed-over to pod-1 => finish
             ",
         );
     }

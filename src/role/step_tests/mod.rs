@@ -17,10 +17,11 @@ use elector_raft::{Authority, CommandError, Leader, Leadership, Member, NodeId, 
 
 use super::state::{Action, Event, Failure, Leaving, Others, Policy, State};
 use super::step::step;
-use super::variants::{Config, Target, Variants};
+use super::variants::{Config, Target};
 use super::{Role, reason};
 use crate::prometheus::health::Running;
 use crate::prometheus::probe::PrometheusState;
+use crate::render::Rendered;
 
 const POLICY: Policy =
     Policy { max_attempts: 3, retry_delay: Duration::from_secs(10), demote_timeout: Duration::from_secs(5) };
@@ -29,7 +30,7 @@ const POLICY: Policy =
 fn config(number: &str) -> Arc<Config> {
     let content = |letter: &str| Bytes::from(format!("{letter}{number}"));
     let (follower, leader) = if number == "9" { ("E", "E") } else { ("F", "L") };
-    Arc::new(Config::new(Variants { follower: content(follower), leader: content(leader), warnings: Vec::new() }))
+    Arc::new(Config::new(Rendered { follower: content(follower), leader: content(leader), warnings: Vec::new() }))
 }
 
 /// The name of a target's content.
@@ -98,8 +99,14 @@ impl Scenario {
             deadline: now.instant + Duration::from_millis(ms.parse().unwrap()),
             suspended: now.suspended,
         };
-        let up = |ready, healthy, detail: &str| {
-            Event::Prometheus(PrometheusState { running: Running::Yes, ready, healthy, detail: detail.to_owned() })
+        let prometheus = |running, not_ready: &str, not_healthy: &str| {
+            Event::Prometheus(PrometheusState {
+                running,
+                ready: not_ready.is_empty(),
+                healthy: not_healthy.is_empty(),
+                not_ready: not_ready.to_owned(),
+                not_healthy: not_healthy.to_owned(),
+            })
         };
         let event = match words[0] {
             "wait" => {
@@ -120,10 +127,10 @@ impl Scenario {
                 eligible: words[1] == "yes",
                 detail: if words[1] == "yes" { String::new() } else { "pod-1 cannot: it is cordoned".to_owned() },
             }),
-            "up" => up(true, true, ""),
-            "not-ready" => up(false, true, "503"),
-            "unhealthy" => up(true, false, "503"),
-            "down" => Event::Prometheus(PrometheusState { running: Running::No, ..PrometheusState::default() }),
+            "up" => prometheus(Running::Yes, "", ""),
+            "not-ready" => prometheus(Running::Yes, "503", ""),
+            "unhealthy" => prometheus(Running::Yes, "", "503"),
+            "down" => prometheus(Running::No, "", "nothing listens"),
             "source" if words[1] == "invalid" => Event::Source(Err("line 3: bad".to_owned())),
             "source" => Event::Source(Ok(config(words[1]))),
             "wrote" => Event::Wrote(result()),
@@ -221,7 +228,7 @@ fn follower() -> Scenario {
     let mut scenario = Scenario::new(Some(config("1")), None);
     scenario.run(
         "
-        leader pod-1 => reload F1, tell no (Prometheus is not ready)
+        leader pod-1 => reload F1, tell no (Prometheus is not ready: it has not been checked yet)
         others yes   => -
         up           => tell no (Prometheus has not loaded a configuration of this sidecar yet: it is being asked)
         reloaded ok  => tell yes (Prometheus is ready and healthy)

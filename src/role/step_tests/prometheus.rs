@@ -8,14 +8,14 @@ mod start {
         let mut scenario = Scenario::new(Some(config("1")), None);
         scenario.run(
             "
-            no-leader              => reload F1, tell no (Prometheus is not ready)
+            no-leader              => reload F1, tell no (Prometheus is not ready: it has not been checked yet)
             reason                 => follows; no leader is known; puts the follower configuration in force
             reloaded error refused => -
             reason => follows; no leader is known; the follower configuration is not in force and is tried again: error refused
             wait 999               => -
             wait 1                 => reload F1
             reloaded error refused => -
-            down                   => tell no (Prometheus does not run)
+            down                   => tell no (Prometheus does not run: nothing listens)
             wait 1000              => reload F1
             reloaded error refused => -
             up => reload F1, tell no (Prometheus has not loaded a configuration of this sidecar yet: it is being asked)
@@ -30,7 +30,7 @@ mod start {
     fn a_reload_that_waits_for_prometheus_to_replay_its_log_is_waited_for() {
         Scenario::new(Some(config("1")), None).run(
             "
-            no-leader    => reload F1, tell no (Prometheus is not ready)
+            no-leader    => reload F1, tell no (Prometheus is not ready: it has not been checked yet)
             not-ready    => tell no (Prometheus is not ready: 503)
             slow         => -
             reason       => follows; no leader is known; Prometheus is slow to load the follower configuration and is waited for
@@ -103,6 +103,19 @@ mod failures {
             assert_eq!(shown(&scenario.wait(pause)), "reload F1");
         }
         assert_eq!(pauses, [1, 1, 1, 2, 4, 8, 16, 32, 60, 60]);
+    }
+
+    #[test]
+    fn a_follower_whose_new_configuration_is_rejected_is_in_no_hurry() {
+        follower().run(
+            "
+            source 2           => write F2
+            wrote ok           => reload F2
+            reloaded error 500 => -
+            wait 9999          => -
+            wait 1             => reload F2
+            ",
+        );
     }
 
     #[test]
@@ -212,7 +225,7 @@ mod crash_and_health {
         leader().run(
             "
             authority forever      => -
-            down                   => reload L1, tell no (Prometheus does not run)
+            down                   => reload L1, tell no (Prometheus does not run: nothing listens)
             reloaded error refused => -
             up                     => reload L1, tell yes (Prometheus is ready and healthy)
             reloaded ok            => -
@@ -226,7 +239,7 @@ mod crash_and_health {
             "
             source 2    => write F2
             wrote ok    => reload F2
-            down        => tell no (Prometheus does not run)
+            down        => tell no (Prometheus does not run: nothing listens)
             reloaded ok => reload F2
             ",
         );

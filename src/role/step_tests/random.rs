@@ -132,8 +132,9 @@ impl World {
             self.feed(Event::Prometheus(PrometheusState { running: Running::No, ..PrometheusState::default() }));
         }
         if up {
-            let detail = String::new();
-            self.feed(Event::Prometheus(PrometheusState { running: Running::Yes, ready: true, healthy: true, detail }));
+            let up =
+                PrometheusState { running: Running::Yes, ready: true, healthy: true, ..PrometheusState::default() };
+            self.feed(Event::Prometheus(up));
         }
     }
 
