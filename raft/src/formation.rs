@@ -21,6 +21,8 @@ pub(crate) struct Situation<'a> {
     /// Names that discovery lists now, and of the members that answered at its unnamed addresses.
     pub(crate) names: &'a BTreeSet<String>,
     pub(crate) contacts: &'a Contacts,
+    /// Which listed addresses do not answer, and why.
+    pub(crate) failures: &'a str,
     pub(crate) bootstrap_expect: usize,
     pub(crate) names_seen_max: usize,
     pub(crate) quarantine: Duration,
@@ -69,8 +71,9 @@ pub(crate) fn next(s: &Situation<'_>) -> Step {
     let needed = expect / 2 + 1;
     let reached = fresh.len() + 1;
     if reached < needed {
+        let silent = if s.failures.is_empty() { String::new() } else { format!("; no answer from {}", s.failures) };
         return Step::Wait(format!(
-            "waiting for members: {reached} of at least {needed} reached (a majority of {expect}: raft-bootstrap-expect is {}, most names seen at once {}); set raft-bootstrap-expect to the number of members that you run",
+            "waiting for members: {reached} of at least {needed} reached (a majority of {expect}: raft-bootstrap-expect is {}, most names seen at once {}){silent}; raft-bootstrap-expect should be the number of members that you run",
             s.bootstrap_expect, s.names_seen_max
         ));
     }
@@ -125,6 +128,7 @@ mod tests {
             own_uptime: setup.own_uptime,
             names: &setup.names.iter().map(ToString::to_string).collect(),
             contacts,
+            failures: "prom-9:9096: connection refused",
             bootstrap_expect: setup.expect,
             names_seen_max: setup.seen,
             quarantine: Duration::from_millis(1230),
@@ -174,6 +178,7 @@ mod tests {
         let now = Instant::now();
         let alone = Setup { names: &["prom-0"], seen: 1, ..SETUP };
         waits_for(&step(&alone, &Contacts::default(), now), "raft-bootstrap-expect");
+        waits_for(&step(&alone, &Contacts::default(), now), "prom-9:9096: connection refused");
         let told = Setup { expect: 1, ..alone };
         assert_eq!(step(&told, &Contacts::default(), now), Step::Form { others: vec![] });
     }

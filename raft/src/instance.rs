@@ -296,6 +296,7 @@ impl Instance {
             witness: shared.member().witness,
             own_uptime: shared.uptime(),
             names: &self.roster.names(),
+            failures: &self.roster.failures(),
             contacts: &contacts,
             bootstrap_expect: self.parts.bootstrap_expect,
             names_seen_max: shared.identity().names_seen_max.max(self.roster.count()),
@@ -330,6 +331,7 @@ impl Instance {
             }
             Done::Hello { address, name } => self.roster.identified(address, name),
             Done::Foreign { address } => self.roster.is_foreign(address),
+            Done::Silent { address, why } => self.roster.failed(address, why),
             Done::Answered => {}
         }
     }

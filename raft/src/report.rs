@@ -142,7 +142,20 @@ fn warnings(instance: &Instance, view: &RaftView, contacts: &Contacts, now: Inst
         .map(|(_, member)| member.name.as_str())
         .collect();
     if !silent.is_empty() {
-        warnings.push(format!("no word from {}", silent.join(", ")));
+        let failures = instance.roster.failures();
+        let why = if failures.is_empty() { String::new() } else { format!(" ({failures})") };
+        warnings.push(format!("no word from {}{why}", silent.join(", ")));
+    }
+    let cluster = shared.identity().standing.cluster();
+    for other in contacts.iter().filter(|contact| contact.age(now) < freshness) {
+        if let Standing::Joined(theirs) = other.hello.standing
+            && cluster.is_some_and(|ours| ours != theirs)
+        {
+            let name = &other.hello.member.name;
+            warnings.push(format!(
+                "{name} is in another group ({theirs}) of the same name: run `prometheus-elector recover --yes` on the members of the one that should go"
+            ));
+        }
     }
     let own = &shared.member().name;
     if contacts.by_name(own).is_some_and(|other| other.age(now) < freshness) {

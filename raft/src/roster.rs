@@ -17,6 +17,8 @@ pub(crate) struct Roster {
     name_at: BTreeMap<String, String>,
     /// Addresses where a member of another election answered: two groups may share a service.
     foreign: BTreeSet<String>,
+    /// Why nobody answered at an address the last time.
+    failures: BTreeMap<String, String>,
     /// Every name ever listed -> first and newest answer that lacked it in a row.
     missing: BTreeMap<String, Option<(Instant, Instant)>>,
 }
@@ -28,6 +30,7 @@ impl Roster {
             peers: PeerSet::default(),
             name_at: BTreeMap::new(),
             foreign: BTreeSet::new(),
+            failures: BTreeMap::new(),
             missing: BTreeMap::new(),
         }
     }
@@ -37,6 +40,7 @@ impl Roster {
         let listed = |address: &String| peers.peers.iter().any(|peer| peer.address == *address);
         self.name_at.retain(|address, _| listed(address));
         self.foreign.retain(listed);
+        self.failures.retain(|address, _| listed(address));
         self.peers = peers;
         let Some(at) = self.peers.answered_at else { return };
         let names = self.names();
@@ -69,6 +73,7 @@ impl Roster {
     pub(crate) fn identified(&mut self, address: String, name: String) {
         if self.peers.peers.iter().any(|peer| peer.address == address) {
             self.foreign.remove(&address);
+            self.failures.remove(&address);
             self.name_at.insert(address, name);
         }
     }
@@ -76,7 +81,21 @@ impl Roster {
     /// Notes that a member of another election answered at an address.
     pub(crate) fn is_foreign(&mut self, address: String) {
         self.name_at.remove(&address);
+        self.failures.remove(&address);
         self.foreign.insert(address);
+    }
+
+    /// Notes why nobody answered at an address.
+    pub(crate) fn failed(&mut self, address: String, why: String) {
+        if self.peers.peers.iter().any(|peer| peer.address == address) {
+            self.failures.insert(address, why);
+        }
+    }
+
+    /// Which listed addresses do not answer, and why, for people.
+    pub(crate) fn failures(&self) -> String {
+        let texts: Vec<String> = self.failures.iter().map(|(address, why)| format!("{address}: {why}")).collect();
+        texts.join("; ")
     }
 
     /// Peers that are not known to belong to another election.

@@ -40,6 +40,8 @@ pub(crate) enum Done {
     Hello { address: String, name: String },
     /// A member of another election answered.
     Foreign { address: String },
+    /// Nobody answered, or in words that are not known.
+    Silent { address: String, why: String },
     /// A request was answered.
     Answered,
 }
@@ -234,12 +236,9 @@ pub(crate) async fn hello(shared: &Shared, transport: &HttpTransport, address: S
             shared.heard(*hello);
             Done::Hello { address, name }
         }
-        Ok(_) => Done::Answered,
+        Ok(_) => Done::Silent { address, why: "it answers something else than was asked".into() },
         Err(CallError::Refused(Refusal::OtherName(_))) => Done::Foreign { address },
-        Err(error) => {
-            tracing::debug!(%address, %error, "no hello");
-            Done::Answered
-        }
+        Err(error) => Done::Silent { address, why: error.to_string() },
     }
 }
 
