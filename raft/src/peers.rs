@@ -17,6 +17,12 @@ impl fmt::Display for NodeId {
     }
 }
 
+impl From<u64> for NodeId {
+    fn from(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 impl FromStr for NodeId {
     type Err = std::num::ParseIntError;
     fn from_str(text: &str) -> Result<Self, Self::Err> {

@@ -12,6 +12,8 @@ mod disk;
 mod identity;
 mod log;
 mod machine;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::path::{Path, PathBuf};
