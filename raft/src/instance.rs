@@ -14,14 +14,13 @@ use crate::leadership::{Local, assess};
 use crate::network::{Dismissal, HttpTransport};
 use crate::roster::Roster;
 use crate::shared::{Shared, now};
-use crate::state::{Command, GroupData};
+use crate::state::GroupData;
 use crate::store::Standing;
 use crate::tasks::{self, Done};
 use crate::types::Raft;
 use crate::view::RaftView;
 use crate::{
-    CommandError, GroupEnds, GroupStatus, Leadership, NodeId, Now, PeerSet, Request, formation, handover, membership,
-    report,
+    CommandError, GroupEnds, GroupStatus, Leadership, NodeId, Now, PeerSet, formation, handover, membership, report,
 };
 
 /// What an instance is made of.
@@ -68,10 +67,10 @@ pub(crate) struct Instance {
     confirmed_term: u64,
     suspended: Now,
     acks_void_before: Option<Instant>,
-    under_way: BTreeSet<Work>,
-    tasks: JoinSet<Done>,
+    pub(crate) under_way: BTreeSet<Work>,
+    pub(crate) tasks: JoinSet<Done>,
     hello_due: Instant,
-    exit: Option<Exit>,
+    pub(crate) exit: Option<Exit>,
 }
 
 impl Instance {
@@ -263,7 +262,12 @@ impl Instance {
         unfit.then(|| format!("not eligible: {}", own.eligibility_reason))
     }
 
-    fn hand_over(&mut self, term: u64, reason: String, reply: Option<oneshot::Sender<Result<String, CommandError>>>) {
+    pub(crate) fn hand_over(
+        &mut self,
+        term: u64,
+        reason: String,
+        reply: Option<oneshot::Sender<Result<String, CommandError>>>,
+    ) {
         tracing::info!(term, %reason, "handing leadership over");
         let handover = tasks::HandOver {
             raft: self.parts.raft.clone(),
@@ -314,7 +318,7 @@ impl Instance {
         }
     }
 
-    fn start(&mut self, work: Work, task: impl Future<Output = Done> + Send + 'static) {
+    pub(crate) fn start(&mut self, work: Work, task: impl Future<Output = Done> + Send + 'static) {
         if self.under_way.insert(work) {
             self.tasks.spawn(task);
         }
@@ -334,70 +338,6 @@ impl Instance {
             Done::Silent { address, why } => self.roster.failed(address, why),
             Done::Answered => {}
         }
-    }
-
-    fn request(&mut self, request: Request) {
-        let metrics = self.parts.raft.metrics().borrow_watched().clone();
-        let view = RaftView::new(&metrics);
-        match request {
-            Request::Recover { reply } => {
-                self.exit = Some(Exit::Reset { why: "asked for by an operator (recover)".into(), reply: Some(reply) });
-            }
-            Request::HandOver { reply, .. } if !view.is_leader() => {
-                let _ = reply.send(Err(self.not_leader()));
-            }
-            Request::HandOver { reply, .. } if self.under_way.contains(&Work::HandOver) => {
-                let _ = reply.send(Err(CommandError::Refused("leadership is being handed over already".into())));
-            }
-            Request::HandOver { reason, reply } => self.hand_over(view.term, reason, Some(reply)),
-            Request::Remove { reply, .. } if !view.is_leader() => {
-                let _ = reply.send(Err(self.not_leader()));
-            }
-            Request::Remove { reply, .. } if self.under_way.contains(&Work::Change) => {
-                let _ = reply.send(Err(CommandError::Refused("the membership is changing now; try again".into())));
-            }
-            Request::Remove { name, reply } => self.remove(&view, name, reply),
-            Request::Publish { reply, .. } if !view.is_leader() => {
-                let _ = reply.send(Err(self.not_leader()));
-            }
-            Request::Publish { key, value, reply } => {
-                if !self.data().accepts(&key, &value) {
-                    let _ = reply.send(Err(CommandError::Refused(format!("value {key:?} is beyond the bounds"))));
-                    return;
-                }
-                let raft = self.parts.raft.clone();
-                self.tasks.spawn(async move {
-                    let _ = reply.send(tasks::write(&raft, Command::Publish { key, value }).await);
-                    Done::Answered
-                });
-            }
-        }
-    }
-
-    fn remove(&mut self, view: &RaftView, name: String, reply: oneshot::Sender<Result<NodeId, CommandError>>) {
-        if name == self.parts.shared.member().name {
-            let refused = "a leader never removes itself: run step-down here, then member remove on the new leader";
-            let _ = reply.send(Err(CommandError::Refused(refused.into())));
-            return;
-        }
-        let Some(id) = view.ids_named(&name).next() else {
-            let known: Vec<&str> = view.nodes.values().map(|member| member.name.as_str()).collect();
-            let _ = reply.send(Err(CommandError::Refused(format!(
-                "there is no member {name:?}; members: {}",
-                known.join(", ")
-            ))));
-            return;
-        };
-        let raft = self.parts.raft.clone();
-        let incarnation = self.parts.shared.contacts().by_name(&name).map(|contact| contact.hello.incarnation);
-        self.start(Work::Change, async move {
-            let _ = reply.send(tasks::remove(&raft, id, name, incarnation).await);
-            Done::Finished(Work::Change)
-        });
-    }
-
-    fn not_leader(&self) -> CommandError {
-        CommandError::NotLeader { leader: self.parts.leadership.borrow().leader_name().to_owned() }
     }
 }
 

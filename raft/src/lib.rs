@@ -13,9 +13,12 @@ mod handover;
 mod instance;
 pub mod leadership;
 mod membership;
+#[cfg(test)]
+mod membership_tests;
 mod network;
 pub mod peers;
 mod report;
+mod requests;
 mod roster;
 mod shared;
 pub mod state;

@@ -9,6 +9,8 @@
 
 mod client;
 mod endpoint;
+#[cfg(test)]
+mod endpoint_tests;
 mod http;
 mod message;
 

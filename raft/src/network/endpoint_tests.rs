@@ -1,0 +1,137 @@
+//! Who is answered, and what a promise binds.
+
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::sync::{mpsc, watch};
+
+use super::message::RaftCall;
+use super::*;
+use crate::shared::Shared;
+use crate::store::{self, ClusterId, Standing, Writer};
+use crate::testing::{hello, member};
+use crate::timing::Timing;
+use crate::types::{Vote, VoteRequest};
+use crate::{Eligibility, NodeId};
+
+const X: ClusterId = ClusterId(7);
+const Y: ClusterId = ClusterId(8);
+
+struct Bench {
+    shared: Shared,
+    endpoint: Endpoint,
+    _dir: TempDir,
+    _eligibility: watch::Sender<Eligibility>,
+}
+
+impl Bench {
+    /// A blank member that has just started. It has no Raft instance: what gets past the checks is "not running".
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (disk, loaded) = store::open(dir.path()).unwrap();
+        let (writer, _) = Writer::start(disk).unwrap();
+        let (eligibility, receiver) = watch::channel(Eligibility::default());
+        let timing = Timing {
+            lease_duration: Duration::from_secs(1),
+            renew_deadline: Duration::from_millis(800),
+            retry_period: Duration::from_millis(100),
+            member_removal_delay: Duration::from_secs(300),
+        };
+        let shared = Shared::new("test".into(), member(1), timing, loaded.identity, writer, receiver);
+        let endpoint = Endpoint::new(shared.clone(), mpsc::channel(1).0);
+        Self { shared, endpoint, _dir: dir, _eligibility: eligibility }
+    }
+
+    async fn ask(&self, call: Call) -> Reply {
+        self.endpoint.handle(Message { group: "test".into(), from: NodeId(2), call }).await
+    }
+
+    async fn promise(&self, cluster: ClusterId) -> Reply {
+        self.ask(Call::Promise { cluster, founding: false }).await
+    }
+
+    async fn vote(&self, cluster: ClusterId, target: NodeId) -> Reply {
+        let request = VoteRequest::new(Vote::new(1, NodeId(2)), None);
+        self.ask(Call::Raft { cluster, target, call: RaftCall::Vote(request) }).await
+    }
+
+    fn standing(&self) -> Standing {
+        self.shared.identity().standing
+    }
+
+    async fn outlive_quarantine(&self) {
+        tokio::time::sleep(self.shared.timing().quarantine()).await;
+        assert!(!self.shared.in_quarantine());
+    }
+}
+
+#[tokio::test]
+async fn another_election_is_refused_before_anything_is_noted() {
+    let bench = Bench::new();
+    let call = Call::Hello(Box::new(hello(2, Standing::Blank)));
+    let reply = bench.endpoint.handle(Message { group: "other".into(), from: NodeId(2), call }).await;
+    assert_eq!(reply.unwrap_err(), Refusal::OtherName("test".into()));
+    assert_eq!(bench.shared.contacts().iter().count(), 0);
+}
+
+#[tokio::test]
+async fn a_hello_is_noted_and_answered_with_a_hello() {
+    let bench = Bench::new();
+    let reply = bench.ask(Call::Hello(Box::new(hello(2, Standing::Blank)))).await.unwrap();
+    assert!(matches!(reply, Answer::Hello(own) if own.member == member(1)));
+    assert_eq!(bench.shared.address_of(NodeId(2)).as_deref(), Some("prom-2:9096"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_promise_may_be_replaced_until_the_first_vote() {
+    let bench = Bench::new();
+    bench.promise(X).await.unwrap();
+    assert_eq!(bench.standing(), Standing::Promised(X));
+    bench.promise(Y).await.unwrap();
+    assert_eq!(bench.standing(), Standing::Promised(Y));
+    bench.outlive_quarantine().await;
+    let own = bench.shared.node_id();
+    assert_eq!(bench.vote(Y, own).await.unwrap_err(), Refusal::NotRunning, "every check is passed");
+    assert_eq!(bench.standing(), Standing::Joined(Y));
+    assert!(matches!(bench.promise(X).await, Err(Refusal::OtherCluster(_))));
+    bench.promise(Y).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_for_another_group_or_another_disk_are_refused() {
+    let bench = Bench::new();
+    bench.outlive_quarantine().await;
+    let own = bench.shared.node_id();
+    assert_eq!(bench.vote(X, own).await.unwrap_err(), Refusal::OtherCluster("none".into()));
+    bench.promise(X).await.unwrap();
+    assert_eq!(bench.vote(Y, own).await.unwrap_err(), Refusal::OtherCluster(X.to_string()));
+    assert_eq!(bench.vote(X, NodeId(99)).await.unwrap_err(), Refusal::OtherTarget(own));
+    assert_eq!(bench.standing(), Standing::Promised(X), "a refused call joins nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_quarantine_it_neither_votes_nor_founds() {
+    let bench = Bench::new();
+    bench.promise(X).await.unwrap();
+    let own = bench.shared.node_id();
+    assert_eq!(bench.vote(X, own).await.unwrap_err(), Refusal::Quarantined);
+    let founding = bench.ask(Call::Promise { cluster: Y, founding: true }).await;
+    assert_eq!(founding.unwrap_err(), Refusal::Quarantined);
+    assert_eq!(bench.standing(), Standing::Promised(X));
+    bench.outlive_quarantine().await;
+    bench.ask(Call::Promise { cluster: Y, founding: true }).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_starts_the_quarantine_again_under_a_new_id() {
+    let bench = Bench::new();
+    bench.promise(X).await.unwrap();
+    bench.outlive_quarantine().await;
+    let old = bench.shared.node_id();
+    bench.shared.reset().await.unwrap();
+    assert!(bench.shared.in_quarantine());
+    assert_eq!(bench.standing(), Standing::Blank);
+    assert_eq!(bench.vote(X, old).await.unwrap_err(), Refusal::OtherTarget(bench.shared.node_id()));
+}
