@@ -19,7 +19,7 @@ help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Three members, a leader killed, queries going on; ARGS=--keep leaves it running.
-	@tests/setup/tools prometheus
+	@tests/setup/tools rust prometheus
 	cargo build --quiet --locked --release --package prometheus-elector
 	cargo run --quiet --locked --release --package test-support --bin demo -- $(ARGS)
 
@@ -43,7 +43,7 @@ test-blackbox: ## The real binary with real Prometheus; PROMETHEUS=path tests wi
 	cargo build --locked --workspace
 	cargo test --locked --workspace --test '*' -- --test-threads=$(TEST_THREADS)
 
-deny: ## Licences, sources and doubles of the dependencies.
+deny: ## Licences, sources and bans of the dependencies.
 	@tests/setup/tools deny
 	@# Not advisories: their database is on a git host that CI cannot reach. Where it can: `cargo deny check advisories`.
 	$(CARGO_DENY) --locked check bans licenses sources

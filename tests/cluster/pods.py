@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from cluster import DOMAIN, GATEWAY
-from world import eventually, ip
+from world import ip
 
 
 class Pod:
