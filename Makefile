@@ -2,6 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 

@@ -34,7 +34,7 @@ def eventually(what, seconds, probe, pause=0.05):
         try:
             if answer := probe():
                 return answer
-        except (OSError, ValueError, KeyError, AssertionError) as error:
+        except Exception as error:  # whatever it is, it is shown if it lasts
             last = f"{type(error).__name__}: {error}"
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} s: {what} (last: {last})")
@@ -44,8 +44,8 @@ def eventually(what, seconds, probe, pause=0.05):
 class Process:
     """One child: its log, and its end by id."""
 
-    def __init__(self, name, popen, log):
-        self.name, self.popen, self.log = name, popen, log
+    def __init__(self, name, namespace, popen, log):
+        self.name, self.namespace, self.popen, self.log = name, namespace, popen, log
 
     @property
     def alive(self):
@@ -119,7 +119,7 @@ class World:
                 cwd=self.dir,
                 start_new_session=True,
             )
-        process = Process(name, popen, log)
+        process = Process(name, namespace, popen, log)
         self.processes.append(process)
         return process
 
