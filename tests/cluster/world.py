@@ -29,11 +29,11 @@ def ip(*arguments):
 def eventually(what, seconds, probe, pause=0.05):
     """Calls `probe` until it returns something true, and returns that; after `seconds` fails with its last words."""
     deadline = time.monotonic() + seconds
-    last = "it said no"
     while True:
         try:
             if answer := probe():
                 return answer
+            last = "it said no"
         except Exception as error:  # whatever it is, it is shown if it lasts
             last = f"{type(error).__name__}: {error}"
         if time.monotonic() > deadline:
