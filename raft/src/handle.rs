@@ -1,5 +1,6 @@
 //! The only way other threads talk with the group: watch channels out, a bounded queue of requests in.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -27,6 +28,20 @@ pub enum Request {
         reason: String,
         /// Answered once another member leads (its name).
         reply: oneshot::Sender<Result<String, CommandError>>,
+    },
+    /// Become a blank member with a new node id: the way out after a majority is lost for good.
+    Recover {
+        /// Answered with the new node id.
+        reply: oneshot::Sender<Result<NodeId, CommandError>>,
+    },
+    /// Set a replicated value; only the leader can.
+    Publish {
+        /// Key, at most [`crate::state::VALUE_BYTES_MAX`] bytes.
+        key: String,
+        /// Value, likewise.
+        value: String,
+        /// Answered once it is committed.
+        reply: oneshot::Sender<Result<(), CommandError>>,
     },
     /// Remove a member by name from the membership.
     Remove {
@@ -70,6 +85,8 @@ pub struct GroupHandle {
     pub leadership: watch::Receiver<Leadership>,
     /// The group's status, renewed about every heartbeat.
     pub status: watch::Receiver<Arc<GroupStatus>>,
+    /// The replicated values, by key.
+    pub values: watch::Receiver<Arc<BTreeMap<String, String>>>,
     eligibility: Arc<watch::Sender<Eligibility>>,
     requests: mpsc::Sender<Request>,
 }
@@ -81,6 +98,8 @@ pub struct GroupEnds {
     pub leadership: watch::Sender<Leadership>,
     /// Publishes the status.
     pub status: watch::Sender<Arc<GroupStatus>>,
+    /// Publishes the replicated values.
+    pub values: watch::Sender<Arc<BTreeMap<String, String>>>,
     /// Tells whether this member can lead.
     pub eligibility: watch::Receiver<Eligibility>,
     /// Requests in order.
@@ -92,13 +111,15 @@ impl GroupHandle {
     pub fn new() -> (Self, GroupEnds) {
         let (leadership_tx, leadership) = watch::channel(Leadership::default());
         let (status_tx, status) = watch::channel(Arc::new(GroupStatus::default()));
+        let (values_tx, values) = watch::channel(Arc::default());
         let (eligibility, eligibility_rx) = watch::channel(Eligibility { eligible: false, reason: "starting".into() });
         let (requests, requests_rx) = mpsc::channel(REQUESTS_MAX);
         (
-            Self { leadership, status, eligibility: Arc::new(eligibility), requests },
+            Self { leadership, status, values, eligibility: Arc::new(eligibility), requests },
             GroupEnds {
                 leadership: leadership_tx,
                 status: status_tx,
+                values: values_tx,
                 eligibility: eligibility_rx,
                 requests: requests_rx,
             },
@@ -124,6 +145,17 @@ impl GroupHandle {
     pub async fn remove(&self, name: impl Into<String>) -> Result<NodeId, CommandError> {
         let name = name.into();
         self.ask(|reply| Request::Remove { name, reply }).await
+    }
+
+    /// Makes this member blank; see [`Request::Recover`]. Returns its new node id.
+    pub async fn recover(&self) -> Result<NodeId, CommandError> {
+        self.ask(|reply| Request::Recover { reply }).await
+    }
+
+    /// Sets a replicated value; see [`Request::Publish`].
+    pub async fn publish(&self, key: impl Into<String>, value: impl Into<String>) -> Result<(), CommandError> {
+        let (key, value) = (key.into(), value.into());
+        self.ask(|reply| Request::Publish { key, value, reply }).await
     }
 
     async fn ask<T>(

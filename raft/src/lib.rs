@@ -5,13 +5,34 @@
 //! ([`GroupStatus`]).
 
 pub mod clock;
+mod contacts;
+mod formation;
+pub mod group;
 pub mod handle;
+mod handover;
+mod instance;
 pub mod leadership;
+mod membership;
+mod network;
 pub mod peers;
+mod report;
+mod roster;
+mod shared;
+pub mod state;
 pub mod status;
+pub mod store;
+mod tasks;
+#[cfg(test)]
+mod testing;
+pub mod timing;
+pub mod types;
+mod view;
 
 pub use clock::Now;
+pub use group::{Group, GroupConfig, GroupError};
 pub use handle::{CommandError, Eligibility, GroupEnds, GroupHandle, Request};
 pub use leadership::{Authority, Leader, Leadership};
+pub use network::{Token, TokenError};
 pub use peers::{Member, NodeId, Peer, PeerSet};
 pub use status::{GroupState, GroupStatus, LedgerEntry, MemberKind, MemberStatus};
+pub use timing::Timing;

@@ -40,7 +40,7 @@ impl<'de> Deserialize<'de> for NodeId {
 /// How a member describes itself; stored in the group's membership.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
-    /// Member name, unique in the group (the pod's name in a StatefulSet).
+    /// Member name, unique in the group (the pod's name in a `StatefulSet`).
     pub name: String,
     /// `host:port` of its Raft listener.
     pub raft_address: String,

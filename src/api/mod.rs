@@ -1,6 +1,51 @@
 //! HTTP on the API address and on the loopback admin address.
+//!
+//! ```text
+//! GroupHandle, RoleHandle, Metrics -> ApiInputs -> public router -> listener 1: /_elector/…, everything else: fallback
+//!                                             \--> admin router  -> listener 2, loopback only, guarded
+//! ```
+//!
+//! Both sockets are bound in [`Api::bind`], before anything runs; [`Api::serve`] answers until `drain` is cancelled,
+//! then lets open requests finish within the grace delay.
+//!
+//! Invariants: the admin listener is never bound to an address that is not loopback; every answer about authority is
+//! evaluated against the clock at that moment; the number of connections is bounded.
+
+pub(crate) mod admin;
+mod guard;
+mod listen;
+mod public;
+mod ready;
+mod serve;
+pub mod status;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::response::Response;
+use elector_raft::{GroupHandle, Now};
+use futures_util::future::BoxFuture;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::metrics::Metrics;
+use crate::role::RoleHandle;
+use ready::Readiness;
+use serve::Limits;
+use status::StatusReport;
+
+pub use guard::ADMIN_HEADER;
+
+/// Connections at once on the API address; more wait in the kernel's queue. Prometheus itself takes 512; here the
+/// probes of the kubelet and the proxied requests share the limit.
+const PUBLIC_CONNECTIONS_MAX: usize = 1024;
+/// Connections at once on the admin address: an operator and a script or two.
+const ADMIN_CONNECTIONS_MAX: usize = 16;
 
 /// Settings of the two listeners.
 #[derive(Clone, Debug)]
@@ -9,4 +54,134 @@ pub struct ApiSettings {
     pub listen: SocketAddr,
     /// Where admin requests are taken: always a loopback address.
     pub admin_listen: SocketAddr,
+}
+
+/// Why a listener could not be bound.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The address cannot be had.
+    #[error("cannot listen on {address} for {purpose}: {source}; choose another one with --{flag}")]
+    Bind {
+        /// What was asked for.
+        address: SocketAddr,
+        /// What the listener is for.
+        purpose: &'static str,
+        /// Flag that sets it.
+        flag: &'static str,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// Admin requests are not authenticated, so they are taken from this host only.
+    #[error(
+        "the admin address {address} is not a loopback address: it would let anybody who reaches it step the leader \
+         down or remove members; use 127.0.0.1 or [::1] in --admin-listen-address"
+    )]
+    AdminNotLoopback {
+        /// What was asked for.
+        address: SocketAddr,
+    },
+}
+
+/// Answers every path outside `/_elector`: the proxy. Gets the client's address (an IPv4 client of a dual-stack
+/// listener as IPv4) and the request as it came.
+pub type Fallback = Arc<dyn Fn(SocketAddr, Request) -> BoxFuture<'static, Response> + Send + Sync>;
+
+/// What the endpoints tell about and act on.
+#[derive(Clone)]
+pub struct ApiInputs {
+    /// Own member name.
+    pub member: String,
+    /// The group.
+    pub group: GroupHandle,
+    /// Role control; `None` for a witness.
+    pub role: Option<RoleHandle>,
+    /// All metrics.
+    pub metrics: Arc<Metrics>,
+    /// Warnings about the settings, shown with those of group and configuration.
+    pub warnings: Vec<String>,
+    /// Cancelled at the first sign of shutdown, while requests are still served: from then on not ready.
+    pub shutting_down: CancellationToken,
+    /// The proxy; `None`: off.
+    pub fallback: Option<Fallback>,
+}
+
+/// The two bound listeners.
+#[derive(Debug)]
+pub struct Api {
+    public: TcpListener,
+    admin: TcpListener,
+    /// Address of the API, with the port that the system chose if 0 was asked for.
+    pub public_addr: SocketAddr,
+    /// Address of the admin listener, likewise.
+    pub admin_addr: SocketAddr,
+}
+
+impl Api {
+    /// Binds both listeners. Call it inside a tokio runtime.
+    pub fn bind(settings: &ApiSettings) -> Result<Self, ApiError> {
+        let ApiSettings { listen, admin_listen } = *settings;
+        if !admin_listen.ip().to_canonical().is_loopback() {
+            return Err(ApiError::AdminNotLoopback { address: admin_listen });
+        }
+        let bind = |address, purpose, flag| {
+            listen::bind(address).map_err(|source| ApiError::Bind { address, purpose, flag, source })
+        };
+        let (public, public_addr) = bind(listen, "the API", "api-listen-address")?;
+        let (admin, admin_addr) = bind(admin_listen, "admin requests", "admin-listen-address")?;
+        Ok(Self { public, admin, public_addr, admin_addr })
+    }
+
+    /// Serves until `drain` is cancelled; then takes no new connection, lets open requests finish for at most `grace`,
+    /// and cuts what is left.
+    pub async fn serve(self, inputs: ApiInputs, drain: CancellationToken, grace: Duration) {
+        let shared = Arc::new(Shared { ready: Readiness::default(), inputs });
+        let latch = shared.ready.clone().latch(shared.inputs.group.status.clone());
+        let _latch = AbortOnDropHandle::new(tokio::spawn(latch));
+        tokio::join!(
+            serve::serve(
+                self.public,
+                public::router(shared.clone()),
+                Limits { purpose: "API", connections_max: PUBLIC_CONNECTIONS_MAX, grace },
+                drain.clone(),
+            ),
+            serve::serve(
+                self.admin,
+                admin::router(shared),
+                Limits { purpose: "admin", connections_max: ADMIN_CONNECTIONS_MAX, grace },
+                drain,
+            ),
+        );
+    }
+}
+
+/// What all handlers see.
+struct Shared {
+    inputs: ApiInputs,
+    ready: Readiness,
+}
+
+impl Shared {
+    /// Ready, or one sentence why not.
+    fn readiness(&self) -> Result<(), String> {
+        let group = self.inputs.group.status.borrow();
+        self.ready.verdict(self.inputs.shutting_down.is_cancelled(), &group)
+    }
+
+    fn holds_authority(&self) -> bool {
+        self.inputs.group.leadership.borrow().holds_authority(Now::read())
+    }
+
+    fn report(&self) -> StatusReport {
+        let inputs = &self.inputs;
+        status::View {
+            member: &inputs.member,
+            leadership: &inputs.group.leadership.borrow().clone(),
+            group: &inputs.group.status.borrow().clone(),
+            role: inputs.role.as_ref().map(|role| role.status.borrow().clone()).as_deref(),
+            settings_warnings: &inputs.warnings,
+            readiness: self.readiness(),
+            shutting_down: inputs.shutting_down.is_cancelled(),
+        }
+        .report(Now::read())
+    }
 }

@@ -1,12 +1,185 @@
-//! What the user typed, made into what it means: raw arguments -> validated [`Settings`].
+//! What the user typed, made into what it means: raw arguments and environment -> [`Command`] with validated settings.
+//!
+//! ```text
+//! argv, env --argv--> one form --clap--> raw::RawArgs (text) --resolve, identity, timing--> Command | every mistake
+//!                                        `-- help: --help, docs/flags.md
+//! ```
+//!
+//! [`parse`] is pure but for clap's look at the terminal's width: what the system knows comes in. Mistakes are reported
+//! together, with exit code 2, by flag (and variable), value, rule, numbers and way out.
+//! Source: REFERENCE.md "Flags"; ripgrep's low and high arguments.
 
+mod argv;
+mod check;
+mod commands;
+pub mod defaults;
+pub mod duration;
+mod error;
+mod help;
+mod identity;
+pub mod logging;
+mod raw;
+mod resolve;
+#[cfg(test)]
+mod tests;
+mod timing;
+mod value;
+mod warnings;
+
+use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::FromArgMatches;
+use tracing::level_filters::LevelFilter;
+
 use crate::api::ApiSettings;
 use crate::discovery::DiscoverySettings;
+use crate::discovery::host::HostNames;
 use crate::proxy::ProxySettings;
-use crate::role::RoleSettings;
+use crate::role::{Role, RoleSettings};
+
+pub use self::error::{ConfigError, Origin, Setting, UsageError, env_name};
+pub use self::help::flags_markdown;
+pub use self::logging::{LogFormat, LogSettings};
+pub use self::value::LookUp;
+
+/// What the system knows, for [`parse`].
+#[derive(Clone, Debug)]
+pub struct Environment {
+    /// Environment variables.
+    pub variables: Vec<(OsString, OsString)>,
+    /// The host's own names.
+    pub host: HostNames,
+    /// Looks up a host name that stands in a listen address; `localhost` needs no look-up.
+    pub look_up: LookUp,
+}
+
+impl Environment {
+    /// The environment of this process.
+    pub fn of_process(host: HostNames) -> Self {
+        let look_up = |name: &str| (name, 0).to_socket_addrs().ok()?.next().map(|address| address.ip());
+        Self { variables: std::env::vars_os().collect(), host, look_up }
+    }
+}
+
+/// The part of [`Environment`] that settings are made from.
+struct Facts {
+    pod_name: Option<String>,
+    host: HostNames,
+    look_up: fn(&str) -> Option<IpAddr>,
+    unknown_variables: Vec<String>,
+}
+
+/// Reads the command line (with the program's name in front) and the environment.
+pub fn parse(
+    argv: impl IntoIterator<Item = OsString>,
+    environment: &Environment,
+) -> Result<(Command, LogSettings), UsageError> {
+    let arguments = argv.into_iter().skip(1).collect();
+    let normalized = argv::normalize(arguments, &environment.variables, &help::flag_table());
+    let normalized = normalized.map_err(UsageError::Settings)?;
+    let program = std::iter::once(env!("CARGO_PKG_NAME").to_owned());
+    let matches = help::command().try_get_matches_from(program.chain(normalized.arguments));
+    let raw = matches.and_then(|matches| raw::RawArgs::from_arg_matches(&matches)).map_err(UsageError::Arguments)?;
+    let pod_name = environment.variables.iter().find(|(name, _)| name == "POD_NAME");
+    let facts = Facts {
+        pod_name: pod_name.map(|(_, value)| value.to_string_lossy().into_owned()),
+        host: environment.host.clone(),
+        look_up: environment.look_up,
+        unknown_variables: warnings::unknown_variables(&environment.variables),
+    };
+    let mut check = check::Check::new(&normalized.origins);
+    let logs = log_settings(&raw.flags.logs, &mut check);
+    let command = resolve::command(&raw, &facts, &mut check);
+    check.finish(command.zip(logs)).map_err(UsageError::Settings)
+}
+
+fn log_settings(raw: &raw::RawLogs, check: &mut check::Check) -> Option<LogSettings> {
+    let level = check.read("log-level", &raw.log_level, |text| match text {
+        "error" => Ok(LevelFilter::ERROR),
+        "warn" => Ok(LevelFilter::WARN),
+        "info" => Ok(LevelFilter::INFO),
+        "debug" => Ok(LevelFilter::DEBUG),
+        "trace" => Ok(LevelFilter::TRACE),
+        _ => Err("is not a level; write error, warn, info, debug or trace".into()),
+    });
+    let format = check.read("log-format", &raw.log_format, |text| match text {
+        "logfmt" => Ok(LogFormat::Logfmt),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("is not a format; write logfmt or json".into()),
+    });
+    Some(LogSettings { level: level?, format: format? })
+}
+
+/// What to do, with everything that it needs, checked.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Run the sidecar.
+    Run(Box<Settings>),
+    /// Write the follower configuration once and exit.
+    Init(InitSettings),
+    /// Print the configuration of a role.
+    Render {
+        /// The two-section source file.
+        source: PathBuf,
+        /// Whose configuration.
+        role: Role,
+    },
+    /// Check the source file.
+    CheckConfig {
+        /// The two-section source file.
+        source: PathBuf,
+    },
+    /// Show the status of the running sidecar.
+    Status {
+        /// Where it is.
+        client: ClientSettings,
+        /// As JSON.
+        json: bool,
+    },
+    /// Make the leader hand over.
+    StepDown(ClientSettings),
+    /// Keep this member from leading.
+    Cordon(ClientSettings),
+    /// Let it lead again.
+    Uncordon(ClientSettings),
+    /// List the members.
+    MemberList(ClientSettings),
+    /// Remove a member.
+    MemberRemove {
+        /// Where the sidecar is.
+        client: ClientSettings,
+        /// Name of the member, as it was typed.
+        name: String,
+    },
+    /// Make this member blank; confirmed.
+    Recover {
+        /// Directory of the durable state.
+        data_dir: PathBuf,
+    },
+}
+
+/// What the init container needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InitSettings {
+    /// The two-section source file.
+    pub source: PathBuf,
+    /// The rendered Prometheus configuration.
+    pub output: PathBuf,
+    /// Its file mode, e.g. 0o640.
+    pub output_mode: u32,
+}
+
+/// Where the running sidecar answers on this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientSettings {
+    /// API address; never unspecified, never port 0.
+    pub api: SocketAddr,
+    /// Admin address; a loopback address, never port 0.
+    pub admin: SocketAddr,
+}
 
 /// Everything that the sidecar needs to run, checked.
 #[derive(Clone, Debug)]

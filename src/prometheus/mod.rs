@@ -1,5 +1,13 @@
 //! The local Prometheus: reload, readiness, health; atomic replacement of its file; watch of the source file.
 
+pub mod client;
+pub mod file;
+pub(crate) mod health;
+pub(crate) mod probe;
+mod readiness;
+pub(crate) mod reload;
+pub(crate) mod watch;
+
 use std::time::Duration;
 
 /// How Prometheus is told to reload.

@@ -1,4 +1,26 @@
 //! Level-triggered role control: pure `step(state, event, now) -> (state, actions, reason)`; a thin runner does the I/O.
+//!
+//! ```text
+//!  leadership, other members --+                        +--> output file, reload of Prometheus
+//!  source file, Prometheus ----+--> step (pure rules) --+--> eligibility, handover (to the group)
+//!  commands, shutdown ---------+                        +--> status, log: one sentence
+//! ```
+
+mod controller;
+#[cfg(test)]
+mod controller_tests;
+mod reason;
+mod runner;
+#[cfg(test)]
+mod runner_tests;
+mod state;
+mod step;
+#[cfg(test)]
+mod step_tests;
+mod variants;
+
+pub use controller::{RoleController, RoleError};
+pub use variants::{Renderer, Variants};
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -63,11 +85,12 @@ pub struct RoleStatus {
 pub struct ConfigStatus {
     /// SHA-256 (hexadecimal) of the configuration that should be in force; `None` until a source file was read.
     pub desired_hash: Option<String>,
-    /// SHA-256 of the configuration that Prometheus accepted last; `None` until its first reload.
+    /// SHA-256 of the configuration that Prometheus surely runs with; `None` while that is not known: before its first
+    /// reload, while one is in flight or has failed, after it was seen gone.
     pub applied_hash: Option<String>,
-    /// Role of the configuration that Prometheus accepted last.
+    /// Role of that configuration.
     pub applied_role: Option<Role>,
-    /// Unix time in milliseconds of the last accepted reload.
+    /// Unix time in milliseconds when it came into force.
     pub applied_at_unix_ms: Option<u64>,
     /// Why the newest source file or the newest reload was not accepted; `None` when all is in force.
     pub last_error: Option<String>,

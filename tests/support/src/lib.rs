@@ -1,1 +1,25 @@
 //! Real members, real Prometheus and real DNS for tests, demo and benchmark.
+//!
+//! - [`cluster`]: a whole group on one machine, and what tests ask it
+//! - [`prometheus`], [`sidecar`]: the processes; [`process`]: how they are started and surely ended
+//! - [`dns`], [`target`], [`source`]: what surrounds them
+//! - [`sampler`], [`config_watch`], [`load`]: observers that run all the time beside a test
+//! - [`net`], [`workdir`], [`wait`], [`http`], [`procfs`], [`status`]: small tools
+
+pub mod cluster;
+pub mod config_watch;
+pub mod dns;
+pub mod eventually;
+pub mod http;
+pub mod load;
+pub mod net;
+pub mod process;
+pub mod procfs;
+pub mod prometheus;
+pub mod sampler;
+pub mod sidecar;
+pub mod source;
+pub mod status;
+pub mod target;
+pub mod wait;
+pub mod workdir;

@@ -1,0 +1,162 @@
+//! Handover: whom leadership is given to. Pure (DESIGN.md, group rules 3, 6, 11, 12).
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use crate::NodeId;
+use crate::contacts::Contacts;
+use crate::timing::Timing;
+use crate::view::RaftView;
+
+/// What the leader knows of its possible successors.
+pub(crate) struct Situation<'a> {
+    pub(crate) view: &'a RaftView,
+    pub(crate) contacts: &'a Contacts,
+    /// Older acknowledgements and words do not count.
+    pub(crate) ack_freshness: Duration,
+    pub(crate) word_freshness: Duration,
+    pub(crate) now: Instant,
+}
+
+/// A possible successor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Candidate {
+    id: NodeId,
+    eligible: bool,
+    acked: Instant,
+}
+
+impl<'a> Situation<'a> {
+    pub(crate) fn new(view: &'a RaftView, contacts: &'a Contacts, timing: &Timing, now: Instant) -> Self {
+        let (ack_freshness, word_freshness) = (timing.contact_freshness(), timing.hello_freshness());
+        Self { view, contacts, ack_freshness, word_freshness, now }
+    }
+
+    /// Data replicas with a vote that hold every entry and acknowledged a heartbeat just now, the freshest last.
+    fn candidates(&self) -> Vec<Candidate> {
+        let mut candidates: Vec<Candidate> = self
+            .view
+            .voters()
+            .into_iter()
+            .filter(|id| *id != self.view.id)
+            .filter(|id| self.view.nodes.get(id).is_some_and(|member| !member.witness))
+            .filter(|id| self.view.matched.get(id).is_some_and(|index| *index >= self.view.last_log_index))
+            .filter_map(|id| {
+                let acked = *self.view.acked.get(&id)?;
+                let fresh = self.now.saturating_duration_since(acked) < self.ack_freshness;
+                fresh.then(|| Candidate { id, eligible: self.is_eligible(id), acked })
+            })
+            .collect();
+        candidates.sort_by_key(|candidate| (candidate.eligible, candidate.acked));
+        candidates
+    }
+
+    fn is_eligible(&self, id: NodeId) -> bool {
+        self.contacts
+            .by_id(id)
+            .is_some_and(|contact| contact.hello.eligible && contact.age(self.now) < self.word_freshness)
+    }
+
+    /// Whether an eligible member only has to catch up.
+    pub(crate) fn may_appear(&self) -> bool {
+        let others = self.view.voters().into_iter().filter(|id| *id != self.view.id);
+        others.filter(|id| self.is_eligible(*id)).any(|id| {
+            let acked = self.view.acked.get(&id);
+            acked.is_some_and(|at| self.now.saturating_duration_since(*at) < self.ack_freshness)
+        })
+    }
+
+    /// The best eligible successor not tried yet.
+    pub(crate) fn best_eligible(&self, tried: &BTreeSet<NodeId>) -> Option<NodeId> {
+        let candidates = self.candidates();
+        candidates.into_iter().rev().find(|c| c.eligible && !tried.contains(&c.id)).map(|candidate| candidate.id)
+    }
+
+    /// The best successor not tried yet, eligible or not: for a leader that can no longer act in this term, any leader
+    /// of a new term is better.
+    pub(crate) fn best(&self, tried: &BTreeSet<NodeId>) -> Option<NodeId> {
+        self.candidates().into_iter().rev().find(|c| !tried.contains(&c.id)).map(|candidate| candidate.id)
+    }
+
+    /// Why there is no eligible successor, member by member.
+    pub(crate) fn explain(&self) -> String {
+        let others: Vec<String> = self
+            .view
+            .voters()
+            .iter()
+            .filter(|id| **id != self.view.id)
+            .map(|id| format!("{}: {}", self.view.name_of(*id).unwrap_or("unknown"), self.obstacle(*id)))
+            .collect();
+        if others.is_empty() { "there is no other voter".into() } else { others.join("; ") }
+    }
+
+    fn obstacle(&self, id: NodeId) -> String {
+        if self.view.nodes.get(&id).is_some_and(|member| member.witness) {
+            return "a witness".into();
+        }
+        let acked = self.view.acked.get(&id);
+        if acked.is_none_or(|at| self.now.saturating_duration_since(*at) >= self.ack_freshness) {
+            return "does not answer".into();
+        }
+        match self.contacts.by_id(id) {
+            Some(contact) if contact.hello.eligible => "has not caught up".into(),
+            Some(contact) => format!("not eligible ({})", contact.hello.eligibility_reason),
+            None => "has not said whether it is eligible".into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unchecked_time_subtraction)]
+    use super::*;
+    use crate::network::Hello;
+    use crate::store::{ClusterId, Standing};
+    use crate::testing::{contacts, hello, id, view};
+
+    fn world() -> (RaftView, Vec<Hello>, Instant) {
+        let now = Instant::now() + Duration::from_secs(60);
+        let mut view = view(&[1, 2, 3]);
+        for (number, ago) in [(2, 50), (3, 20)] {
+            view.matched.insert(id(number), 10);
+            view.acked.insert(id(number), now - Duration::from_millis(ago));
+        }
+        let joined = Standing::Joined(ClusterId(7));
+        (view, vec![hello(2, joined), hello(3, joined)], now)
+    }
+
+    fn situation<'a>(view: &'a RaftView, contacts: &'a Contacts, now: Instant) -> Situation<'a> {
+        Situation { view, contacts, ack_freshness: Duration::from_secs(1), word_freshness: Duration::from_secs(3), now }
+    }
+
+    #[test]
+    fn the_freshest_eligible_replica_comes_first_then_the_next() {
+        let (view, hellos, now) = world();
+        let contacts = contacts(hellos, now);
+        let s = situation(&view, &contacts, now);
+        assert_eq!(s.best_eligible(&BTreeSet::new()), Some(id(3)));
+        assert_eq!(s.best_eligible(&BTreeSet::from([id(3)])), Some(id(2)));
+        assert_eq!(s.best_eligible(&BTreeSet::from([id(2), id(3)])), None);
+    }
+
+    #[test]
+    fn lagging_silent_unfit_and_witness_members_are_no_target_and_the_reason_is_named() {
+        let (mut view, mut hellos, now) = world();
+        view.matched.insert(id(3), 9);
+        hellos[0].eligible = false;
+        hellos[0].eligibility_reason = "cordoned".into();
+        let known = contacts(hellos.clone(), now);
+        let s = situation(&view, &known, now);
+        assert_eq!(s.best_eligible(&BTreeSet::new()), None);
+        assert_eq!(s.best(&BTreeSet::new()), Some(id(2)), "but a latched leader takes it all the same");
+        assert_eq!(s.explain(), "prom-2: not eligible (cordoned); prom-3: has not caught up");
+
+        view.acked.insert(id(2), now - Duration::from_secs(1));
+        if let Some(member) = view.nodes.get_mut(&id(3)) {
+            member.witness = true;
+        }
+        let s = situation(&view, &known, now);
+        assert_eq!(s.best(&BTreeSet::new()), None);
+        assert_eq!(s.explain(), "prom-2: does not answer; prom-3: a witness");
+    }
+}

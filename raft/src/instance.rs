@@ -1,0 +1,446 @@
+//! One life of this member as one node id: the loop that watches openraft, publishes leadership, and starts the work
+//! that the pure modules decide on. At most one piece of each kind of work is under way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use openraft::async_runtime::WatchReceiver;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+
+use crate::leadership::{Local, assess};
+use crate::network::{Dismissal, HttpTransport};
+use crate::roster::Roster;
+use crate::shared::{Shared, now};
+use crate::state::{Command, GroupData};
+use crate::store::Standing;
+use crate::tasks::{self, Done};
+use crate::types::Raft;
+use crate::view::RaftView;
+use crate::{
+    CommandError, GroupEnds, GroupStatus, Leadership, NodeId, Now, PeerSet, Request, formation, handover, membership,
+    report,
+};
+
+/// What an instance is made of.
+pub(crate) struct Parts {
+    pub(crate) shared: Shared,
+    pub(crate) raft: Raft,
+    pub(crate) transport: HttpTransport,
+    pub(crate) data: watch::Receiver<Arc<GroupData>>,
+    pub(crate) bootstrap_expect: usize,
+    pub(crate) leadership: watch::Sender<Leadership>,
+    pub(crate) status: watch::Sender<Arc<GroupStatus>>,
+    pub(crate) values: watch::Sender<Arc<BTreeMap<String, String>>>,
+}
+
+/// Why an instance ended.
+#[derive(Debug)]
+pub(crate) enum Exit {
+    /// The process is stopping.
+    Stopped,
+    /// openraft ended.
+    Failed(String),
+    /// This member starts anew as another one.
+    Reset {
+        /// One sentence.
+        why: String,
+        /// Whoever asked for it.
+        reply: Option<oneshot::Sender<Result<NodeId, CommandError>>>,
+    },
+}
+
+/// Kinds of work of which at most one is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Work {
+    Confirm,
+    Change,
+    HandOver,
+    Form,
+}
+
+pub(crate) struct Instance {
+    pub(crate) parts: Parts,
+    pub(crate) roster: Roster,
+    pub(crate) reason: String,
+    confirmed_term: u64,
+    suspended: Now,
+    acks_void_before: Option<Instant>,
+    under_way: BTreeSet<Work>,
+    tasks: JoinSet<Done>,
+    hello_due: Instant,
+    exit: Option<Exit>,
+}
+
+impl Instance {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            roster: Roster::new(parts.shared.member()),
+            reason: "starting".into(),
+            parts,
+            confirmed_term: 0,
+            suspended: Now::read(),
+            acks_void_before: None,
+            under_way: BTreeSet::new(),
+            tasks: JoinSet::new(),
+            hello_due: now(),
+            exit: None,
+        }
+    }
+
+    /// Runs until the process stops, openraft fails, or this member starts anew.
+    pub(crate) async fn run(
+        mut self,
+        ends: &mut GroupEnds,
+        peers: &mut watch::Receiver<PeerSet>,
+        dismissals: &mut mpsc::Receiver<Dismissal>,
+        mut stopped: watch::Receiver<bool>,
+    ) -> Exit {
+        let mut metrics = self.parts.raft.metrics();
+        let mut tick = tokio::time::interval(self.parts.shared.timing().retry_period);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.note_peers(&peers.borrow_and_update().clone()).await;
+        loop {
+            tokio::select! {
+                biased;
+                _ = stopped.wait_for(|stop| *stop) => return Exit::Stopped,
+                changed = metrics.changed() => {
+                    if changed.is_err() {
+                        return Exit::Failed("openraft has ended".into());
+                    }
+                }
+                Ok(()) = self.parts.data.changed() => self.publish_values(),
+                Some(done) = self.tasks.join_next() => match done {
+                    Ok(done) => self.finished(done),
+                    Err(error) => return Exit::Failed(error.to_string()),
+                },
+                Some(request) = ends.requests.recv() => self.request(request),
+                Some(dismissal) = dismissals.recv() => {
+                    if dismissal.node_id == self.parts.shared.node_id() {
+                        return Exit::Reset { why: "removed from the group by its leader".into(), reply: None };
+                    }
+                }
+                Ok(()) = peers.changed() => {
+                    let peers = peers.borrow_and_update().clone();
+                    self.note_peers(&peers).await;
+                }
+                Ok(()) = ends.eligibility.changed() => {
+                    ends.eligibility.borrow_and_update();
+                    self.hello_due = now();
+                }
+                _ = tick.tick() => {}
+            }
+            let snapshot = metrics.borrow_watched().clone();
+            if let Err(fatal) = &snapshot.running_state {
+                return Exit::Failed(fatal.to_string());
+            }
+            self.look(&RaftView::new(&snapshot));
+            if let Some(exit) = self.exit.take() {
+                return exit;
+            }
+        }
+    }
+
+    /// One look at everything: publish, then start what is due.
+    fn look(&mut self, view: &RaftView) {
+        let now = Now::read();
+        if now.slept_since(self.suspended.suspended) {
+            tracing::warn!("the machine was suspended: what was acknowledged before counts no more");
+            self.acks_void_before = Some(now.instant);
+        }
+        self.suspended = now;
+        let elections = !self.parts.shared.in_quarantine();
+        self.parts.raft.runtime_config().elect(elections);
+        let local = self.local();
+        let leadership = assess(view, &local, now);
+        self.publish_leadership(&leadership);
+        if local.may_confirm(view) && self.confirmed_term != view.term {
+            let (raft, shared, term) = (self.parts.raft.clone(), self.parts.shared.clone(), view.term);
+            self.start(Work::Confirm, async move { tasks::confirm(&raft, &shared, term).await });
+        }
+        if view.is_leader() && view.committed_own_term {
+            self.lead(view, now.instant);
+        } else if self.parts.shared.identity().standing.is_blank() {
+            self.form(now.instant);
+        }
+        if now.instant >= self.hello_due {
+            self.hello_due = now.instant + self.hello_period();
+            self.say_hello(view);
+        }
+        self.reason_for(view, &leadership);
+        report::publish(self, view, &leadership, now);
+    }
+
+    fn local(&self) -> Local {
+        let shared = &self.parts.shared;
+        Local {
+            witness: shared.member().witness,
+            latched_term: shared.identity().latched_term,
+            confirmed_term: self.confirmed_term,
+            formed: self.data().formed,
+            leader_heard: shared.leader_heard(),
+            acks_void_before: self.acks_void_before,
+            renew_deadline: shared.timing().renew_deadline,
+            lease_duration: shared.timing().lease_duration,
+        }
+    }
+
+    pub(crate) fn data(&self) -> Arc<GroupData> {
+        self.parts.data.borrow().clone()
+    }
+
+    fn publish_values(&self) {
+        let values = self.data().values.clone();
+        self.parts.values.send_if_modified(|current| {
+            let changed = **current != values;
+            if changed {
+                *current = Arc::new(values);
+            }
+            changed
+        });
+    }
+
+    fn publish_leadership(&self, leadership: &Leadership) {
+        self.parts.leadership.send_if_modified(|current| {
+            let changed = current != leadership;
+            if changed {
+                current.clone_from(leadership);
+            }
+            changed
+        });
+    }
+
+    /// The leader's duties: keep the membership in order, and hand over when it should not lead.
+    fn lead(&mut self, view: &RaftView, now: Instant) {
+        let shared = self.parts.shared.clone();
+        let contacts = shared.contacts();
+        if !self.under_way.contains(&Work::HandOver) {
+            let successors = handover::Situation::new(view, &contacts, shared.timing(), now);
+            if let Some(reason) = self.must_hand_over(view, &successors) {
+                self.hand_over(view.term, reason, None);
+            }
+        }
+        let Standing::Joined(cluster) = shared.identity().standing else { return };
+        if self.under_way.contains(&Work::Change) || self.under_way.contains(&Work::HandOver) {
+            return;
+        }
+        let data = self.data();
+        let next = membership::next(&membership::Situation {
+            view,
+            contacts: &contacts,
+            cluster,
+            own_name: &shared.member().name,
+            formed: data.formed,
+            barred: &data.barred,
+            absent: &self.roster.absent(now),
+            timing: shared.timing(),
+            freshness: shared.timing().hello_freshness(),
+            now,
+        });
+        if let Some((change, reason)) = next {
+            let (raft, transport) = (self.parts.raft.clone(), self.parts.transport.clone());
+            let membership = view.membership_log_id;
+            self.start(Work::Change, async move {
+                tasks::change(&raft, &shared, &transport, cluster, membership, change, reason).await
+            });
+        }
+    }
+
+    /// Why this leader should not lead, if somebody else can.
+    fn must_hand_over(&self, view: &RaftView, successors: &handover::Situation<'_>) -> Option<String> {
+        let nobody = BTreeSet::new();
+        let identity = self.parts.shared.identity();
+        if identity.latched_term >= view.term {
+            return successors.best(&nobody).map(|_| "it gave authority up in this term".to_owned());
+        }
+        if self.parts.shared.member().witness {
+            return successors.best(&nobody).map(|_| "a witness never acts".to_owned());
+        }
+        let own = self.parts.shared.hello();
+        let unfit = !own.eligible && successors.best_eligible(&nobody).is_some();
+        unfit.then(|| format!("not eligible: {}", own.eligibility_reason))
+    }
+
+    fn hand_over(&mut self, term: u64, reason: String, reply: Option<oneshot::Sender<Result<String, CommandError>>>) {
+        tracing::info!(term, %reason, "handing leadership over");
+        let handover = tasks::HandOver {
+            raft: self.parts.raft.clone(),
+            shared: self.parts.shared.clone(),
+            leadership: self.parts.leadership.clone(),
+            term,
+            reason,
+        };
+        self.start(Work::HandOver, async move {
+            let result = handover.run().await;
+            match &result {
+                Ok(leader) => tracing::info!(%leader, "leadership was handed over"),
+                Err(error) => tracing::warn!(%error, "leadership was not handed over"),
+            }
+            if let Some(reply) = reply {
+                let _ = reply.send(result);
+            }
+            Done::Finished(Work::HandOver)
+        });
+    }
+
+    fn form(&mut self, now: Instant) {
+        if self.under_way.contains(&Work::Form) {
+            return;
+        }
+        let shared = self.parts.shared.clone();
+        let contacts = shared.contacts();
+        let step = formation::next(&formation::Situation {
+            own_name: &shared.member().name,
+            witness: shared.member().witness,
+            own_uptime: shared.uptime(),
+            names: &self.roster.names(),
+            contacts: &contacts,
+            bootstrap_expect: self.parts.bootstrap_expect,
+            names_seen_max: shared.identity().names_seen_max.max(self.roster.count()),
+            quarantine: shared.timing().quarantine(),
+            freshness: shared.timing().hello_freshness(),
+            now,
+        });
+        match step {
+            formation::Step::Wait(reason) => self.set_reason(reason),
+            formation::Step::Form { others } => {
+                self.set_reason(format!("forming the group with {}", others.join(", ")));
+                let (raft, transport) = (self.parts.raft.clone(), self.parts.transport.clone());
+                self.start(Work::Form, async move { tasks::form(&raft, &shared, &transport, &others).await });
+            }
+        }
+    }
+
+    fn start(&mut self, work: Work, task: impl Future<Output = Done> + Send + 'static) {
+        if self.under_way.insert(work) {
+            self.tasks.spawn(task);
+        }
+    }
+
+    fn finished(&mut self, done: Done) {
+        match done {
+            Done::Finished(work) => {
+                self.under_way.remove(&work);
+            }
+            Done::Confirmed(term) => {
+                self.under_way.remove(&Work::Confirm);
+                self.confirmed_term = term;
+            }
+            Done::Hello { address, name } => self.roster.identified(address, name),
+            Done::Foreign { address } => self.roster.is_foreign(address),
+            Done::Answered => {}
+        }
+    }
+
+    fn request(&mut self, request: Request) {
+        let metrics = self.parts.raft.metrics().borrow_watched().clone();
+        let view = RaftView::new(&metrics);
+        match request {
+            Request::Recover { reply } => {
+                self.exit = Some(Exit::Reset { why: "asked for by an operator (recover)".into(), reply: Some(reply) });
+            }
+            Request::HandOver { reply, .. } if !view.is_leader() => {
+                let _ = reply.send(Err(self.not_leader()));
+            }
+            Request::HandOver { reply, .. } if self.under_way.contains(&Work::HandOver) => {
+                let _ = reply.send(Err(CommandError::Refused("leadership is being handed over already".into())));
+            }
+            Request::HandOver { reason, reply } => self.hand_over(view.term, reason, Some(reply)),
+            Request::Remove { reply, .. } if !view.is_leader() => {
+                let _ = reply.send(Err(self.not_leader()));
+            }
+            Request::Remove { reply, .. } if self.under_way.contains(&Work::Change) => {
+                let _ = reply.send(Err(CommandError::Refused("the membership is changing now; try again".into())));
+            }
+            Request::Remove { name, reply } => self.remove(&view, name, reply),
+            Request::Publish { reply, .. } if !view.is_leader() => {
+                let _ = reply.send(Err(self.not_leader()));
+            }
+            Request::Publish { key, value, reply } => {
+                if !self.data().accepts(&key, &value) {
+                    let _ = reply.send(Err(CommandError::Refused(format!("value {key:?} is beyond the bounds"))));
+                    return;
+                }
+                let raft = self.parts.raft.clone();
+                self.tasks.spawn(async move {
+                    let _ = reply.send(tasks::write(&raft, Command::Publish { key, value }).await);
+                    Done::Answered
+                });
+            }
+        }
+    }
+
+    fn remove(&mut self, view: &RaftView, name: String, reply: oneshot::Sender<Result<NodeId, CommandError>>) {
+        if name == self.parts.shared.member().name {
+            let refused = "a leader never removes itself: run step-down here, then member remove on the new leader";
+            let _ = reply.send(Err(CommandError::Refused(refused.into())));
+            return;
+        }
+        let Some(id) = view.ids_named(&name).next() else {
+            let known: Vec<&str> = view.nodes.values().map(|member| member.name.as_str()).collect();
+            let _ = reply.send(Err(CommandError::Refused(format!(
+                "there is no member {name:?}; members: {}",
+                known.join(", ")
+            ))));
+            return;
+        };
+        let raft = self.parts.raft.clone();
+        let incarnation = self.parts.shared.contacts().by_name(&name).map(|contact| contact.hello.incarnation);
+        self.start(Work::Change, async move {
+            let _ = reply.send(tasks::remove(&raft, id, name, incarnation).await);
+            Done::Finished(Work::Change)
+        });
+    }
+
+    fn not_leader(&self) -> CommandError {
+        CommandError::NotLeader { leader: self.parts.leadership.borrow().leader_name().to_owned() }
+    }
+}
+
+impl Instance {
+    async fn note_peers(&mut self, peers: &PeerSet) {
+        self.roster.answered(peers.clone());
+        if self.parts.shared.in_quarantine() {
+            return; // members of another election may not have shown themselves yet, and nothing is formed before
+        }
+        let count = self.roster.count();
+        let noted = self
+            .parts
+            .shared
+            .update_identity(|identity| {
+                identity.names_seen_max = identity.names_seen_max.max(count);
+                Ok::<(), std::convert::Infallible>(())
+            })
+            .await;
+        if let Err(error) = noted {
+            self.exit = Some(Exit::Failed(error.to_string()));
+        }
+    }
+
+    /// More often while blank: a group should form as soon as it may.
+    fn hello_period(&self) -> std::time::Duration {
+        let timing = self.parts.shared.timing();
+        if self.parts.shared.identity().standing.is_blank() { timing.hello_period() / 4 } else { timing.hello_period() }
+    }
+
+    /// To everybody that discovery lists or the membership holds.
+    fn say_hello(&mut self, view: &RaftView) {
+        let shared = self.parts.shared.clone();
+        self.roster.expects(view.nodes.values().map(|member| member.name.as_str()));
+        let others = view.nodes.iter().filter(|(id, member)| {
+            **id != view.id
+                && member.name != shared.member().name
+                && member.raft_address != shared.member().raft_address
+        });
+        let addresses: BTreeSet<String> = others
+            .map(|(id, member)| shared.address_of(*id).unwrap_or_else(|| member.raft_address.clone()))
+            .chain(self.roster.addresses().map(String::from))
+            .collect();
+        for address in addresses {
+            let (shared, transport) = (shared.clone(), self.parts.transport.clone());
+            self.tasks.spawn(async move { tasks::hello(&shared, &transport, address).await });
+        }
+    }
+}

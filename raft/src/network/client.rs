@@ -1,0 +1,137 @@
+//! openraft's network: a client for each target.
+
+use std::future::Future;
+use std::time::Duration;
+
+use openraft::OptionalSend;
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2};
+
+use super::message::RaftCall;
+use super::{Answer, Call, CallError, Transport};
+use crate::shared::Shared;
+use crate::state::GroupData;
+use crate::types::{
+    AppendRequest, AppendResponse, Snapshot, SnapshotResponse, TransferRequest, TransferResponse, TypeConfig, Vote,
+    VoteRequest, VoteResponse,
+};
+use crate::{Member, NodeId};
+
+/// Factory of the clients.
+pub(crate) struct Network<T> {
+    pub(crate) transport: T,
+    pub(crate) shared: Shared,
+}
+
+/// Client of one target.
+pub(crate) struct Connection<T> {
+    transport: T,
+    shared: Shared,
+    target: NodeId,
+    address: String,
+}
+
+impl<T: Transport> RaftNetworkFactory<TypeConfig> for Network<T> {
+    type Network = Connection<T>;
+
+    async fn new_client(&mut self, target: NodeId, node: &Member) -> Connection<T> {
+        Connection {
+            transport: self.transport.clone(),
+            shared: self.shared.clone(),
+            target,
+            address: node.raft_address.clone(),
+        }
+    }
+}
+
+impl<T: Transport> Connection<T> {
+    async fn call(&self, call: RaftCall, timeout: Duration) -> Result<Answer, CallError> {
+        // The newest word from the member counts for its address: the membership may still hold an old one.
+        let address = self.shared.address_of(self.target).unwrap_or_else(|| self.address.clone());
+        let cluster = self.shared.identity().standing.cluster();
+        let cluster = cluster.ok_or_else(|| CallError::Unreachable("this member is in no group".into()))?;
+        let message = self.shared.message(Call::Raft { cluster, target: self.target, call });
+        self.transport.call(&address, &message, timeout).await
+    }
+
+    async fn rpc<A>(
+        &self,
+        call: RaftCall,
+        option: &RPCOption,
+        pick: fn(Answer) -> Option<A>,
+    ) -> Result<A, RPCError<TypeConfig>> {
+        match self.call(call, option.hard_ttl()).await {
+            Ok(answer) => pick(answer).ok_or_else(|| RPCError::Network(NetworkError::from_string(WRONG_ANSWER))),
+            Err(error @ CallError::TimedOut(_)) => Err(RPCError::Network(NetworkError::new(&error))),
+            Err(error) => Err(RPCError::Unreachable(Unreachable::new(&error))),
+        }
+    }
+}
+
+const WRONG_ANSWER: &str = "the member answered something else than was asked";
+
+impl<T: Transport> RaftNetworkV2<TypeConfig> for Connection<T> {
+    type SnapshotData = GroupData;
+
+    async fn append_entries(
+        &mut self,
+        rpc: AppendRequest,
+        option: RPCOption,
+    ) -> Result<AppendResponse, RPCError<TypeConfig>> {
+        self.rpc(RaftCall::Append(rpc), &option, |answer| match answer {
+            Answer::Append(response) => Some(response),
+            _ => None,
+        })
+        .await
+    }
+
+    async fn vote(&mut self, rpc: VoteRequest, option: RPCOption) -> Result<VoteResponse, RPCError<TypeConfig>> {
+        self.rpc(RaftCall::Vote(rpc), &option, vote_answer).await
+    }
+
+    async fn pre_vote(&mut self, rpc: VoteRequest, option: RPCOption) -> Result<VoteResponse, RPCError<TypeConfig>> {
+        self.rpc(RaftCall::PreVote(rpc), &option, vote_answer).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse, StreamingError<TypeConfig>> {
+        let call = RaftCall::Snapshot { vote, meta: snapshot.meta, data: snapshot.snapshot };
+        tokio::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            result = self.call(call, option.hard_ttl()) => match result {
+                Ok(Answer::Snapshot(response)) => Ok(response),
+                Ok(_) => Err(StreamingError::Network(NetworkError::from_string(WRONG_ANSWER))),
+                Err(error) => Err(StreamingError::Unreachable(Unreachable::new(&error))),
+            },
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        rpc: TransferRequest,
+        option: RPCOption,
+    ) -> Result<TransferResponse, RPCError<TypeConfig>> {
+        self.rpc(RaftCall::Transfer(rpc), &option, |answer| match answer {
+            Answer::Transfer(response) => Some(response),
+            _ => None,
+        })
+        .await
+    }
+
+    /// A member that is back must be found within a heartbeat.
+    fn backoff(&self) -> Option<Backoff> {
+        Some(Backoff::new(std::iter::repeat(self.shared.timing().retry_period)))
+    }
+}
+
+fn vote_answer(answer: Answer) -> Option<VoteResponse> {
+    match answer {
+        Answer::Vote(response) => Some(response),
+        _ => None,
+    }
+}

@@ -1,0 +1,160 @@
+//! What a member answers. Checks first, then openraft.
+//!
+//! - another group's name, cluster id or node id is refused;
+//! - in quarantine votes, pre-votes and transfers are refused (openraft counts a missing pre-vote as a grant, so it must
+//!   be an error);
+//! - the first vote or append in the promised group makes the member join it, durably, before openraft sees it.
+
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::RaftError;
+use tokio::sync::mpsc;
+
+use super::message::RaftCall;
+use super::{Answer, Call, Hello, Message, Refusal, Reply};
+use crate::NodeId;
+use crate::shared::Shared;
+use crate::store::{ClusterId, Standing};
+use crate::types::{LogId, Raft, Snapshot, TypeConfig};
+
+/// Word from the leader that this member has been removed.
+#[derive(Debug)]
+pub(crate) struct Dismissal {
+    /// The node id that is no longer a member.
+    pub(crate) node_id: NodeId,
+}
+
+/// The receiving side of one member.
+#[derive(Clone)]
+pub(crate) struct Endpoint {
+    shared: Shared,
+    dismissals: mpsc::Sender<Dismissal>,
+}
+
+impl Endpoint {
+    /// Dismissals go to the group's task.
+    pub(crate) fn new(shared: Shared, dismissals: mpsc::Sender<Dismissal>) -> Self {
+        Self { shared, dismissals }
+    }
+
+    /// Answers one message.
+    pub(crate) async fn handle(&self, message: Message) -> Reply {
+        if message.group != self.shared.group_name() {
+            return Err(Refusal::OtherName(self.shared.group_name().to_owned()));
+        }
+        match message.call {
+            Call::Hello(hello) => Ok(self.hello(*hello)),
+            Call::Promise { cluster, founding } => self.promise(cluster, founding).await,
+            Call::Dismiss { cluster, target, membership } => self.dismiss(cluster, target, membership),
+            Call::Raft { cluster, target, call } => self.raft(cluster, target, call).await,
+        }
+    }
+
+    fn hello(&self, hello: Hello) -> Answer {
+        self.shared.heard(hello);
+        Answer::Hello(Box::new(self.shared.hello()))
+    }
+
+    async fn promise(&self, cluster: ClusterId, founding: bool) -> Reply {
+        if founding && self.shared.in_quarantine() {
+            return Err(Refusal::Quarantined);
+        }
+        let promised = self
+            .shared
+            .update_identity(|identity| match identity.standing {
+                Standing::Joined(own) if own == cluster => Ok(()),
+                Standing::Joined(own) => Err(Refusal::OtherCluster(own.to_string())),
+                Standing::Blank | Standing::Promised(_) => {
+                    identity.standing = Standing::Promised(cluster);
+                    Ok(())
+                }
+            })
+            .await;
+        promised.map_err(|error| Refusal::Failed(error.to_string()))??;
+        Ok(Answer::Done)
+    }
+
+    /// Believed only if the membership that lacks this member is newer than the newest one known here that holds it: a
+    /// stale leader cannot dismiss a member that a newer one has added.
+    fn dismiss(&self, cluster: ClusterId, target: NodeId, membership: LogId) -> Reply {
+        self.check(cluster, target)?;
+        let raft = self.shared.raft().ok_or(Refusal::NotRunning)?;
+        let known = raft.metrics().borrow_watched().membership_config.clone();
+        let holds_this = known.nodes().any(|(id, _)| *id == target);
+        if holds_this && known.log_id().is_some_and(|known| known.index >= membership.index) {
+            return Err(Refusal::Failed("a newer membership known here still holds it".into()));
+        }
+        let _ = self.dismissals.try_send(Dismissal { node_id: target });
+        Ok(Answer::Done)
+    }
+
+    fn check(&self, cluster: ClusterId, target: NodeId) -> Result<(), Refusal> {
+        let identity = self.shared.identity();
+        if identity.node_id != target {
+            return Err(Refusal::OtherTarget(identity.node_id));
+        }
+        match identity.standing.cluster() {
+            Some(own) if own == cluster => Ok(()),
+            Some(own) => Err(Refusal::OtherCluster(own.to_string())),
+            None => Err(Refusal::OtherCluster("none".into())),
+        }
+    }
+
+    async fn raft(&self, cluster: ClusterId, target: NodeId, call: RaftCall) -> Reply {
+        self.check(cluster, target)?;
+        let votes = matches!(call, RaftCall::Vote(_) | RaftCall::PreVote(_) | RaftCall::Transfer(_));
+        if votes && self.shared.in_quarantine() {
+            return Err(Refusal::Quarantined);
+        }
+        if !matches!(call, RaftCall::PreVote(_)) {
+            self.join(cluster).await?;
+        }
+        let raft = self.shared.raft().ok_or(Refusal::NotRunning)?;
+        self.forward(&raft, call).await
+    }
+
+    async fn join(&self, cluster: ClusterId) -> Result<(), Refusal> {
+        if self.shared.identity().standing == Standing::Joined(cluster) {
+            return Ok(());
+        }
+        let joined = self
+            .shared
+            .update_identity(|identity| match identity.standing {
+                Standing::Promised(own) | Standing::Joined(own) if own == cluster => {
+                    identity.standing = Standing::Joined(cluster);
+                    Ok(())
+                }
+                other => Err(Refusal::OtherCluster(format!("{other:?}"))),
+            })
+            .await;
+        joined.map_err(|error| Refusal::Failed(error.to_string()))?
+    }
+
+    async fn forward(&self, raft: &Raft, call: RaftCall) -> Reply {
+        match call {
+            RaftCall::Append(request) => {
+                let vote = request.vote;
+                let response = raft.append_entries(request).await.map_err(failed)?;
+                if response.is_success() || matches!(response, openraft::raft::AppendEntriesResponse::PartialSuccess(_))
+                {
+                    self.shared.heard_leader(vote.leader_id.term, vote.leader_id.voted_for);
+                }
+                Ok(Answer::Append(response))
+            }
+            RaftCall::Vote(request) => raft.vote(request).await.map(Answer::Vote).map_err(failed),
+            RaftCall::PreVote(request) => raft.pre_vote(request).await.map(Answer::Vote).map_err(failed),
+            RaftCall::Snapshot { vote, meta, data } => {
+                let response = raft.install_full_snapshot(vote, Snapshot { meta, snapshot: data }).await;
+                response.map(Answer::Snapshot).map_err(|error| Refusal::Failed(error.to_string()))
+            }
+            RaftCall::Transfer(request) => {
+                let response = raft.handle_transfer_leader(request).await;
+                response.map(Answer::Transfer).map_err(|error| Refusal::Failed(error.to_string()))
+            }
+        }
+    }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
+fn failed(error: RaftError<TypeConfig>) -> Refusal {
+    Refusal::Failed(error.to_string())
+}

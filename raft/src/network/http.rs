@@ -1,0 +1,216 @@
+//! HTTP between members: `POST /group`, JSON both ways, a bearer token.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, body::Bytes};
+use reqwest::dns::Resolve;
+use subtle::ConstantTimeEq;
+
+use super::{Answer, CallError, Endpoint, Message, Reply, Transport};
+
+const PATH: &str = "/group";
+/// Longest message: a snapshot with every bound of the replicated state used up stays below it.
+const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Idle connections to one member; a call is never queued behind another.
+const IDLE_MAX: usize = 4;
+
+/// The shared token of a group. Never shown.
+#[derive(Clone)]
+pub struct Token {
+    accepted: Arc<[String]>,
+}
+
+/// Why a token file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// It cannot be read.
+    #[error("raft-token-file {path}: {source}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// It holds no token.
+    #[error("raft-token-file {path} holds no token: write one on a line of its own, at least {min} characters")]
+    Empty {
+        /// The file.
+        path: String,
+        /// Shortest token.
+        min: usize,
+    },
+}
+
+/// Shortest token that is accepted.
+const TOKEN_CHARS_MIN: usize = 16;
+
+impl Token {
+    /// Reads the tokens, one on a line: the first is sent, each is accepted.
+    pub fn read(file: &Path) -> Result<Self, TokenError> {
+        let path = file.display().to_string();
+        let text =
+            std::fs::read_to_string(file).map_err(|source| TokenError::Unreadable { path: path.clone(), source })?;
+        let accepted: Arc<[String]> =
+            text.lines().map(str::trim).filter(|line| !line.is_empty()).map(String::from).collect();
+        let usable = !accepted.is_empty()
+            && accepted
+                .iter()
+                .all(|token| token.chars().count() >= TOKEN_CHARS_MIN && token.chars().all(|c| c.is_ascii_graphic()));
+        if usable { Ok(Self { accepted }) } else { Err(TokenError::Empty { path, min: TOKEN_CHARS_MIN }) }
+    }
+
+    fn sent(&self) -> &str {
+        &self.accepted[0]
+    }
+
+    /// Compares with every accepted token in constant time.
+    fn accepts(&self, headers: &HeaderMap) -> bool {
+        let value = headers.get(header::AUTHORIZATION).map(axum::http::HeaderValue::as_bytes);
+        let Some(given) = value.and_then(|value| value.strip_prefix(b"Bearer ")) else { return false };
+        self.accepted.iter().fold(false, |found, token| found | bool::from(token.as_bytes().ct_eq(given)))
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+/// Sends messages by HTTP/1.1 over kept-alive connections.
+#[derive(Clone, Debug)]
+pub(crate) struct HttpTransport {
+    client: reqwest::Client,
+    token: Option<Token>,
+}
+
+impl HttpTransport {
+    /// `resolver` finds the addresses of host names; `None`: the system's.
+    pub(crate) fn new(
+        token: Option<Token>,
+        resolver: Option<Arc<dyn Resolve>>,
+        connect_timeout: Duration,
+    ) -> Result<Self, reqwest::Error> {
+        let mut builder = reqwest::Client::builder()
+            .no_proxy()
+            .http1_only()
+            .redirect(reqwest::redirect::Policy::none())
+            .tcp_nodelay(true)
+            .connect_timeout(connect_timeout)
+            .pool_max_idle_per_host(IDLE_MAX);
+        if let Some(resolver) = resolver {
+            builder = builder.dns_resolver(resolver);
+        }
+        Ok(Self { client: builder.build()?, token })
+    }
+
+    async fn send(&self, address: &str, body: Vec<u8>) -> Result<Answer, CallError> {
+        let mut request = self
+            .client
+            .post(format!("http://{address}{PATH}"))
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(body);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token.sent());
+        }
+        let response = request.send().await.map_err(|error| CallError::Unreachable(root_cause(&error)))?;
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::UNAUTHORIZED => {
+                return Err(CallError::Unreachable("it does not accept our raft token".into()));
+            }
+            status => return Err(CallError::Unreachable(format!("{address} answers {status}: is it a member?"))),
+        }
+        if response.content_length().is_some_and(|length| length > BODY_BYTES_MAX as u64) {
+            return Err(CallError::Unreachable("its answer is too long".into()));
+        }
+        let bytes = response.bytes().await.map_err(|error| CallError::Unreachable(root_cause(&error)))?;
+        let reply: Reply = serde_json::from_slice(&bytes)
+            .map_err(|error| CallError::Unreachable(format!("its answer cannot be read: {error}")))?;
+        reply.map_err(CallError::Refused)
+    }
+}
+
+impl Transport for HttpTransport {
+    async fn call(&self, address: &str, message: &Message, timeout: Duration) -> Result<Answer, CallError> {
+        let body = serde_json::to_vec(message).map_err(|error| CallError::Unreachable(error.to_string()))?;
+        match tokio::time::timeout(timeout, self.send(address, body)).await {
+            Ok(result) => result,
+            Err(_) => Err(CallError::TimedOut(timeout)),
+        }
+    }
+}
+
+/// The innermost cause, without the URL that reqwest repeats.
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// The listener's routes.
+pub(crate) fn router(endpoint: Endpoint, token: Option<Token>) -> Router {
+    Router::new()
+        .route(PATH, post(receive))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(token, authenticate))
+        .with_state(endpoint)
+}
+
+async fn authenticate(State(token): State<Option<Token>>, request: Request, next: Next) -> Response {
+    match token {
+        Some(token) if !token.accepts(request.headers()) => StatusCode::UNAUTHORIZED.into_response(),
+        _ => next.run(request).await,
+    }
+}
+
+async fn receive(State(endpoint): State<Endpoint>, body: Bytes) -> Response {
+    match serde_json::from_slice::<Message>(&body) {
+        Ok(message) => Json(endpoint.handle(message).await).into_response(),
+        Err(error) => (StatusCode::BAD_REQUEST, format!("not a message of a member: {error}\n")).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn token(text: &str) -> Result<Token, TokenError> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        std::fs::write(&file, text).unwrap();
+        Token::read(&file)
+    }
+
+    fn bearer(value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(header::AUTHORIZATION, format!("Bearer {value}").parse().unwrap())])
+    }
+
+    #[test]
+    fn the_first_token_is_sent_and_each_is_accepted() {
+        let token = token("first-token-0123456789\n\nsecond-token-0123456789\n").unwrap();
+        assert_eq!(token.sent(), "first-token-0123456789");
+        assert!(token.accepts(&bearer("first-token-0123456789")));
+        assert!(token.accepts(&bearer("second-token-0123456789")));
+        assert!(!token.accepts(&bearer("first-token-012345678")));
+        assert!(!token.accepts(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn an_empty_or_short_token_is_refused_and_no_token_is_ever_shown() {
+        assert!(matches!(token("\n"), Err(TokenError::Empty { .. })));
+        assert!(matches!(token("short"), Err(TokenError::Empty { .. })));
+        assert_eq!(format!("{:?}", token("secret-0123456789").unwrap()), "Token(..)");
+    }
+}

@@ -1,0 +1,47 @@
+//! What members say to each other, how it is carried, and what is checked before it counts.
+//!
+//! ```text
+//! openraft -> client::Network -> Transport (HTTP) ~~~> http::router -> Endpoint -> openraft
+//! ```
+//!
+//! Every Raft call carries the group's cluster id and the node id that it is meant for; a mismatch is refused (DESIGN.md,
+//! group rule 9). [`Endpoint`] knows nothing of HTTP, so that a simulation can put its own network between.
+
+mod client;
+mod endpoint;
+mod http;
+mod message;
+
+pub(crate) use client::Network;
+pub(crate) use endpoint::{Dismissal, Endpoint};
+pub(crate) use http::{HttpTransport, router};
+pub use http::{Token, TokenError};
+pub(crate) use message::{Answer, Call, Hello, Message, Refusal, Reply};
+
+use std::future::Future;
+use std::time::Duration;
+
+/// Carries a message to an address and brings the reply back.
+pub(crate) trait Transport: Clone + Send + Sync + 'static {
+    /// Fails after `timeout` at the latest.
+    fn call(
+        &self,
+        address: &str,
+        message: &Message,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Answer, CallError>> + Send;
+}
+
+/// Why a call brought no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CallError {
+    /// No reply in time; it may have been carried out.
+    #[error("no reply within {0:?}")]
+    TimedOut(Duration),
+    /// Not delivered, as far as is known.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The member answered that it will not.
+    #[error("refused: {0}")]
+    Refused(Refusal),
+}

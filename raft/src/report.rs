@@ -1,0 +1,191 @@
+//! The group's status, made from what an instance knows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use openraft::ServerState;
+
+use crate::contacts::Contacts;
+use crate::instance::Instance;
+use crate::store::Standing;
+use crate::view::RaftView;
+use crate::{GroupState, GroupStatus, Leadership, MemberKind, MemberStatus, NodeId, Now};
+
+/// Publishes the status if it changed.
+pub(crate) fn publish(instance: &Instance, view: &RaftView, leadership: &Leadership, now: Now) {
+    let status = Arc::new(status(instance, view, leadership, now));
+    instance.parts.status.send_if_modified(|current| {
+        let changed = *current != status;
+        *current = status;
+        changed
+    });
+}
+
+fn status(instance: &Instance, view: &RaftView, leadership: &Leadership, now: Now) -> GroupStatus {
+    let shared = &instance.parts.shared;
+    let identity = shared.identity();
+    let contacts = shared.contacts();
+    let state = state(view, identity.standing, shared.in_quarantine());
+    let authority = leadership.holds_authority(now);
+    let left = leadership.authority_deadline().map(|at| at.saturating_duration_since(now.instant));
+    GroupStatus {
+        cluster_id: identity.standing.cluster().map(|cluster| cluster.to_string()),
+        node_id: identity.node_id,
+        state,
+        reason: instance.reason.clone(),
+        term: view.term,
+        leader: leadership.leader.as_ref().map(|leader| leader.member.name.clone()),
+        authority,
+        authority_left_ms: left.filter(|_| authority).map(millis),
+        settled: is_settled(view, leadership, &shared.member().name),
+        members: members(instance, view, leadership, &contacts, now.instant),
+        ledger: instance.data().ledger.iter().cloned().collect(),
+        warnings: warnings(instance, view, &contacts, now.instant),
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn state(view: &RaftView, standing: Standing, quarantined: bool) -> GroupState {
+    if standing.is_blank() {
+        return GroupState::Waiting;
+    }
+    match view.state {
+        ServerState::Leader => GroupState::Leader,
+        _ if quarantined => GroupState::Quarantined,
+        ServerState::Follower => GroupState::Follower,
+        ServerState::Candidate => GroupState::Candidate,
+        ServerState::Learner | ServerState::Shutdown => GroupState::Learner,
+    }
+}
+
+/// Group rule 15: a caught-up voter or witness of a committed, uniform membership without an old id of this member.
+fn is_settled(view: &RaftView, leadership: &Leadership, own_name: &str) -> bool {
+    let only_this_id = view.ids_named(own_name).eq([view.id]);
+    let caught_up = view.committed_index > 0 && view.applied_index >= view.committed_index;
+    let attached = leadership.leader.is_some();
+    view.membership_committed && !view.is_joint() && view.is_voter(view.id) && only_this_id && caught_up && attached
+}
+
+fn members(
+    instance: &Instance,
+    view: &RaftView,
+    leadership: &Leadership,
+    contacts: &Contacts,
+    now: Instant,
+) -> Vec<MemberStatus> {
+    let own = instance.parts.shared.hello();
+    let leader = leadership.leader.as_ref().map(|leader| leader.id);
+    let mut all: BTreeMap<(String, NodeId), MemberStatus> = BTreeMap::new();
+    let mut put = |id: NodeId, member: &crate::Member, kind: MemberKind| {
+        let this = id == own.node_id;
+        let contact = contacts.by_id(id);
+        let (eligible, reason) = match contact {
+            _ if this => (Some(own.eligible), own.eligibility_reason.clone()),
+            Some(contact) => (Some(contact.hello.eligible), contact.hello.eligibility_reason.clone()),
+            None => (None, "not heard of since this process started".into()),
+        };
+        let status = MemberStatus {
+            name: member.name.clone(),
+            id,
+            kind,
+            leader: leader == Some(id),
+            this,
+            raft_address: member.raft_address.clone(),
+            api_url: member.api_url.clone(),
+            prometheus_url: member.prometheus_url.clone(),
+            eligible,
+            eligibility_reason: reason,
+            last_contact_ms: if this { Some(0) } else { contact.map(|contact| millis(contact.age(now))) },
+        };
+        all.insert((member.name.clone(), id), status);
+    };
+    for (id, member) in &view.nodes {
+        let kind = match (view.is_voter(*id), member.witness) {
+            (false, _) => MemberKind::Learner,
+            (true, true) => MemberKind::Witness,
+            (true, false) => MemberKind::Voter,
+        };
+        put(*id, member, kind);
+    }
+    if !view.nodes.contains_key(&own.node_id) {
+        put(own.node_id, &own.member, MemberKind::Candidate);
+    }
+    let listed = instance.roster.names();
+    for contact in contacts.iter() {
+        let hello = &contact.hello;
+        if !view.nodes.contains_key(&hello.node_id) && listed.contains(&hello.member.name) {
+            put(hello.node_id, &hello.member, MemberKind::Candidate);
+        }
+    }
+    all.into_values().collect()
+}
+
+fn warnings(instance: &Instance, view: &RaftView, contacts: &Contacts, now: Instant) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let shared = &instance.parts.shared;
+    let voters = view.voters().len();
+    match voters {
+        1 => warnings.push("1 voter tolerates no failure: run 3 members, or 2 and a witness".into()),
+        2 => warnings.push("2 voters tolerate no failure: add a witness or a third replica".into()),
+        _ => {}
+    }
+    let freshness = shared.timing().hello_freshness();
+    let silent: Vec<&str> = view
+        .nodes
+        .iter()
+        .filter(|(id, _)| **id != view.id)
+        .filter(|(id, _)| contacts.by_id(**id).is_none_or(|contact| contact.age(now) >= freshness))
+        .map(|(_, member)| member.name.as_str())
+        .collect();
+    if !silent.is_empty() {
+        warnings.push(format!("no word from {}", silent.join(", ")));
+    }
+    let own = &shared.member().name;
+    if contacts.by_name(own).is_some_and(|other| other.age(now) < freshness) {
+        warnings.push(format!("another process uses the member name {own}: names must be unique"));
+    }
+    if !shared.identity().standing.is_blank() && !instance.data().formed && view.applied_index > 0 {
+        warnings.push("the group is not confirmed: every founding member must be up once before it may act".into());
+    }
+    warnings
+}
+
+impl Instance {
+    /// Publishes why this member is as it is; logged when it changes.
+    pub(crate) fn set_reason(&mut self, reason: String) {
+        if self.reason != reason {
+            tracing::info!(%reason, "group");
+            self.reason = reason;
+        }
+    }
+
+    /// The sentence for a member of a group.
+    pub(crate) fn reason_for(&mut self, view: &RaftView, leadership: &Leadership) {
+        let shared = &self.parts.shared;
+        if shared.identity().standing.is_blank() {
+            return; // formation has said it
+        }
+        let term = view.term;
+        let reason = match (&leadership.leader, view.state) {
+            (Some(leader), _) if leader.is_self => format!("leads term {term}"),
+            (_, ServerState::Leader) if shared.identity().latched_term >= term => {
+                format!("leads term {term}, and has given authority up in it")
+            }
+            (_, ServerState::Leader) if shared.member().witness => {
+                format!("leads term {term} as a witness until a replica can")
+            }
+            (_, ServerState::Leader) => format!("leads term {term}, without a majority that acknowledges it"),
+            (Some(leader), _) => format!("follows {} in term {term}", leader.member.name),
+            (None, _) if shared.in_quarantine() => {
+                format!("started less than {:?} ago: it neither votes nor leads yet", shared.timing().quarantine())
+            }
+            (None, _) if !view.is_voter(view.id) => "waiting for the leader: it has no vote yet".into(),
+            (None, _) => format!("no leader is known in term {term}: electing, or cut off from the majority"),
+        };
+        self.set_reason(reason);
+    }
+}

@@ -1,0 +1,192 @@
+//! State that the group's task, the endpoint and the Raft clients share within the group's thread.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Mutex as AsyncMutex, watch};
+
+use crate::contacts::{Contact, Contacts};
+use crate::network::{Call, Hello, Message};
+use crate::store::{Identity, Write, Writer};
+use crate::timing::Timing;
+use crate::types::Raft;
+use crate::{Eligibility, Member, NodeId};
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Shared(Arc<Inner>);
+
+struct Inner {
+    group_name: String,
+    member: Member,
+    timing: Timing,
+    incarnation: u64,
+    writer: Writer,
+    identity: watch::Sender<Identity>,
+    identity_update: AsyncMutex<()>,
+    eligibility: watch::Receiver<Eligibility>,
+    volatile: Mutex<Volatile>,
+}
+
+struct Volatile {
+    started: Instant,
+    contacts: Contacts,
+    leader_heard: Option<LeaderHeard>,
+    raft: Option<Raft>,
+}
+
+/// The newest accepted word of a leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LeaderHeard {
+    pub(crate) term: u64,
+    pub(crate) leader: NodeId,
+    pub(crate) at: Instant,
+}
+
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+impl Shared {
+    pub(crate) fn new(
+        group_name: String,
+        member: Member,
+        timing: Timing,
+        identity: Identity,
+        writer: Writer,
+        eligibility: watch::Receiver<Eligibility>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            group_name,
+            member,
+            timing,
+            incarnation: rand::random(),
+            writer,
+            identity: watch::Sender::new(identity),
+            identity_update: AsyncMutex::new(()),
+            eligibility,
+            volatile: Mutex::new(Volatile {
+                started: now(),
+                contacts: Contacts::default(),
+                leader_heard: None,
+                raft: None,
+            }),
+        }))
+    }
+
+    fn volatile(&self) -> MutexGuard<'_, Volatile> {
+        self.0.volatile.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn group_name(&self) -> &str {
+        &self.0.group_name
+    }
+
+    pub(crate) fn member(&self) -> &Member {
+        &self.0.member
+    }
+
+    pub(crate) fn timing(&self) -> &Timing {
+        &self.0.timing
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        *self.0.identity.borrow()
+    }
+
+    pub(crate) fn node_id(&self) -> NodeId {
+        self.identity().node_id
+    }
+
+    /// Changes the identity: decided on a copy, durable first, then visible. Nothing is written if `change` refuses or
+    /// changes nothing.
+    pub(crate) async fn update_identity<E>(
+        &self,
+        change: impl FnOnce(&mut Identity) -> Result<(), E>,
+    ) -> io::Result<Result<(), E>> {
+        let _one_at_a_time = self.0.identity_update.lock().await;
+        let before = self.identity();
+        let mut after = before;
+        if let Err(refusal) = change(&mut after) {
+            return Ok(Err(refusal));
+        }
+        if after != before {
+            self.0.writer.write(Write::Identity(after)).await?;
+            self.0.identity.send_replace(after);
+        }
+        Ok(Ok(()))
+    }
+
+    /// Starts anew as another, blank member: everything else on the disk is deleted.
+    pub(crate) async fn reset(&self) -> io::Result<()> {
+        let _one_at_a_time = self.0.identity_update.lock().await;
+        let fresh = Identity::new();
+        self.0.writer.write(Write::Reset(fresh)).await?;
+        self.0.identity.send_replace(fresh);
+        let mut volatile = self.volatile();
+        volatile.started = now();
+        volatile.leader_heard = None;
+        Ok(())
+    }
+
+    pub(crate) fn uptime(&self) -> Duration {
+        now().saturating_duration_since(self.volatile().started)
+    }
+
+    /// Whether this member may have forgotten a lease that it granted before it started.
+    pub(crate) fn in_quarantine(&self) -> bool {
+        self.uptime() < self.0.timing.quarantine()
+    }
+
+    pub(crate) fn raft(&self) -> Option<Raft> {
+        self.volatile().raft.clone()
+    }
+
+    pub(crate) fn set_raft(&self, raft: Option<Raft>) {
+        self.volatile().raft = raft;
+    }
+
+    /// A message from this member.
+    pub(crate) fn message(&self, call: Call) -> Message {
+        Message { group: self.0.group_name.clone(), from: self.node_id(), call }
+    }
+
+    pub(crate) fn hello(&self) -> Hello {
+        let identity = self.identity();
+        let eligibility = self.0.eligibility.borrow().clone();
+        Hello {
+            member: self.0.member.clone(),
+            node_id: identity.node_id,
+            incarnation: self.0.incarnation,
+            standing: identity.standing,
+            uptime_ms: u64::try_from(self.uptime().as_millis()).unwrap_or(u64::MAX),
+            eligible: eligibility.eligible && !self.0.member.witness,
+            eligibility_reason: eligibility.reason,
+        }
+    }
+
+    /// Notes the word of another member.
+    pub(crate) fn heard(&self, hello: Hello) {
+        if hello.node_id != self.node_id() {
+            self.volatile().contacts.heard(hello, now());
+        }
+    }
+
+    pub(crate) fn contacts(&self) -> Contacts {
+        self.volatile().contacts.clone()
+    }
+
+    /// Where a node id was heard last.
+    pub(crate) fn address_of(&self, id: NodeId) -> Option<String> {
+        self.volatile().contacts.by_id(id).map(|contact: &Contact| contact.hello.member.raft_address.clone())
+    }
+
+    pub(crate) fn heard_leader(&self, term: u64, leader: NodeId) {
+        self.volatile().leader_heard = Some(LeaderHeard { term, leader, at: now() });
+    }
+
+    pub(crate) fn leader_heard(&self) -> Option<LeaderHeard> {
+        self.volatile().leader_heard
+    }
+}

@@ -1,0 +1,178 @@
+//! The redb file: one transaction for a batch of writes, everything loaded at start.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::{fmt, io};
+
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Identity, StoreError};
+use crate::state::GroupData;
+use crate::types::{Entry, LogId, SnapshotMeta, Vote};
+
+const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta");
+const LOG: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("log");
+const IDENTITY: &str = "identity";
+const VOTE: &str = "vote";
+const PURGED: &str = "purged";
+const SNAPSHOT: &str = "snapshot";
+/// redb's page cache: the whole state is far smaller.
+const CACHE_BYTES: usize = 256 * 1024;
+
+/// One durable change.
+#[derive(Debug)]
+pub(crate) enum Write {
+    /// Replaces the identity.
+    Identity(Identity),
+    /// Replaces the vote.
+    Vote(Vote),
+    /// Adds entries, by index.
+    Append(Vec<(u64, Vec<u8>)>),
+    /// Deletes the entries from this index on.
+    Truncate {
+        /// First index to go.
+        from: u64,
+    },
+    /// Deletes the entries up to this id.
+    Purge(LogId),
+    /// Replaces the snapshot.
+    Snapshot(Vec<u8>),
+    /// Deletes everything but the identity that is given: this member starts anew.
+    Reset(Identity),
+}
+
+/// What the file held at start.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) identity: Identity,
+    pub(crate) vote: Option<Vote>,
+    pub(crate) purged: Option<LogId>,
+    pub(crate) log: BTreeMap<u64, Entry>,
+    pub(crate) snapshot: Option<(SnapshotMeta, GroupData)>,
+}
+
+impl Loaded {
+    /// Nothing but an identity.
+    pub(crate) fn blank(identity: Identity) -> Self {
+        Self { identity, vote: None, purged: None, log: BTreeMap::new(), snapshot: None }
+    }
+
+    /// Whether this member has never stored anything in a group.
+    pub(crate) fn holds_nothing(&self) -> bool {
+        self.vote.is_none() && self.purged.is_none() && self.log.is_empty() && self.snapshot.is_none()
+    }
+}
+
+/// The open file.
+pub(crate) struct Disk {
+    database: Database,
+}
+
+impl fmt::Debug for Disk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Disk")
+    }
+}
+
+pub(crate) fn encode<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(io::Error::other)
+}
+
+fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(bytes).map_err(|error| format!("{what} cannot be read: {error}"))
+}
+
+impl Disk {
+    pub(super) fn open(file: &Path) -> Result<(Self, Loaded), StoreError> {
+        let corrupt = |cause: String| StoreError::Corrupt { file: file.to_path_buf(), cause };
+        let database = Database::builder().set_cache_size(CACHE_BYTES).create(file).map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => StoreError::Locked { file: file.to_path_buf() },
+            DatabaseError::Storage(redb::StorageError::Io(source)) if source.kind() != io::ErrorKind::InvalidData => {
+                StoreError::Directory { dir: file.parent().map(PathBuf::from).unwrap_or_default(), source }
+            }
+            other => corrupt(other.to_string()),
+        })?;
+        let mut disk = Self { database };
+        let loaded = match disk.load().map_err(corrupt)? {
+            Some(loaded) => loaded,
+            None => disk.initialise().map_err(|error| corrupt(error.to_string()))?,
+        };
+        Ok((disk, loaded))
+    }
+
+    /// Commits the writes in order, as one transaction, to the disk.
+    pub(crate) fn commit<'a>(&mut self, writes: impl IntoIterator<Item = &'a Write>) -> io::Result<()> {
+        self.try_commit(writes).map_err(io::Error::other)
+    }
+
+    fn try_commit<'a>(&mut self, writes: impl IntoIterator<Item = &'a Write>) -> Result<(), redb::Error> {
+        let transaction = self.database.begin_write()?;
+        {
+            let mut meta = transaction.open_table(META)?;
+            let mut log = transaction.open_table(LOG)?;
+            for write in writes {
+                match write {
+                    Write::Identity(identity) => {
+                        meta.insert(IDENTITY, encode(identity)?.as_slice())?;
+                    }
+                    Write::Vote(vote) => {
+                        meta.insert(VOTE, encode(vote)?.as_slice())?;
+                    }
+                    Write::Append(entries) => {
+                        for (index, entry) in entries {
+                            log.insert(index, entry.as_slice())?;
+                        }
+                    }
+                    Write::Truncate { from } => log.retain_in(*from.., |_, _| false)?,
+                    Write::Purge(upto) => {
+                        meta.insert(PURGED, encode(upto)?.as_slice())?;
+                        log.retain_in(..=upto.index, |_, _| false)?;
+                    }
+                    Write::Snapshot(bytes) => {
+                        meta.insert(SNAPSHOT, bytes.as_slice())?;
+                    }
+                    Write::Reset(identity) => {
+                        log.retain(|_, _| false)?;
+                        meta.retain(|_, _| false)?;
+                        meta.insert(IDENTITY, encode(identity)?.as_slice())?;
+                    }
+                }
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    fn initialise(&mut self) -> io::Result<Loaded> {
+        let identity = Identity::new();
+        self.commit([&Write::Identity(identity)])?;
+        Ok(Loaded::blank(identity))
+    }
+
+    /// Reads everything; `None` if the file is new.
+    fn load(&self) -> Result<Option<Loaded>, String> {
+        let read = self.database.begin_read().map_err(|error| error.to_string())?;
+        let meta = match read.open_table(META) {
+            Ok(table) => table,
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+            Err(error) => return Err(error.to_string()),
+        };
+        let log = read.open_table(LOG).map_err(|error| error.to_string())?;
+        let field = |key: &'static str| meta.get(key).map_err(|error| error.to_string());
+        let Some(identity) = field(IDENTITY)? else { return Err("it holds no identity".into()) };
+        let mut entries = BTreeMap::new();
+        for item in log.iter().map_err(|error| error.to_string())? {
+            let (index, bytes) = item.map_err(|error| error.to_string())?;
+            entries.insert(index.value(), decode::<Entry>("a log entry", bytes.value())?);
+        }
+        Ok(Some(Loaded {
+            identity: decode("the identity", identity.value())?,
+            vote: field(VOTE)?.map(|bytes| decode("the vote", bytes.value())).transpose()?,
+            purged: field(PURGED)?.map(|bytes| decode("the purged log id", bytes.value())).transpose()?,
+            log: entries,
+            snapshot: field(SNAPSHOT)?.map(|bytes| decode("the snapshot", bytes.value())).transpose()?,
+        }))
+    }
+}

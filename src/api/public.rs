@@ -1,0 +1,141 @@
+//! The public router: `/_elector/…` for people, probes, scrapers and load balancers; everything else is the proxy's.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use elector_raft::{GroupState, Now};
+use http::{HeaderMap, StatusCode, header};
+use serde::Serialize;
+
+use super::Shared;
+use super::status::StatusReport;
+use crate::metrics::Format;
+
+const UNKNOWN: &str = "no such endpoint; there are: /_elector/healthz, /_elector/livez, /_elector/readyz, \
+                       /_elector/leader, /_elector/role/leader, /_elector/role/follower, /_elector/status and \
+                       /_elector/metrics\n";
+const WRONG_METHOD: &str = "the endpoints below /_elector/ answer GET and HEAD; member commands go to the loopback \
+                            admin address: use the subcommands of prometheus-elector\n";
+const PROXY_OFF: &str = "the proxy is off, so only the paths below /_elector/ are served here; \
+                         --api-proxy-enabled turns it on\n";
+
+pub(super) fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/_elector/healthz", get(healthz))
+        .route("/_elector/livez", get(livez))
+        .route("/_elector/readyz", get(readyz))
+        .route("/_elector/leader", get(leader))
+        .route("/_elector/role/leader", get(role_leader))
+        .route("/_elector/role/follower", get(role_follower))
+        .route("/_elector/status", get(status))
+        .route("/_elector/metrics", get(metrics))
+        .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, WRONG_METHOD))
+        // A misspelt endpoint must never reach Prometheus.
+        .route("/_elector", any(unknown))
+        .route("/_elector/", any(unknown))
+        .route("/_elector/{*rest}", any(unknown))
+        .fallback(elsewhere)
+        .with_state(shared)
+}
+
+async fn healthz() -> StatusCode {
+    StatusCode::OK
+}
+
+/// The event loop answers, and the group's thread has not ended: nothing but a restart cures that.
+async fn livez(State(shared): State<Arc<Shared>>) -> Response {
+    let group = shared.inputs.group.status.borrow();
+    if group.state == GroupState::Failed {
+        return sentence(StatusCode::SERVICE_UNAVAILABLE, &format!("the election group has failed: {}", group.reason));
+    }
+    sentence(StatusCode::OK, "alive")
+}
+
+async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
+    match shared.readiness() {
+        Ok(()) => sentence(StatusCode::OK, "ready"),
+        Err(why) => sentence(StatusCode::SERVICE_UNAVAILABLE, &format!("not ready: {why}")),
+    }
+}
+
+/// The first two keys, in this order, are those of the Lease-based tool.
+#[derive(Serialize)]
+struct LeaderAnswer {
+    is_leader: bool,
+    current_leader: String,
+    term: u64,
+}
+
+async fn leader(State(shared): State<Arc<Shared>>) -> Json<LeaderAnswer> {
+    let leadership = shared.inputs.group.leadership.borrow();
+    Json(LeaderAnswer {
+        is_leader: leadership.holds_authority(Now::read()),
+        current_leader: leadership.leader_name().to_owned(),
+        term: leadership.term,
+    })
+}
+
+async fn role_leader(State(shared): State<Arc<Shared>>) -> Response {
+    if shared.holds_authority() {
+        return sentence(StatusCode::OK, "this member is the leader");
+    }
+    let leadership = shared.inputs.group.leadership.borrow();
+    match leadership.leader.as_ref() {
+        Some(leader) if !leader.is_self => sentence(
+            StatusCode::SERVICE_UNAVAILABLE,
+            &format!("this member is not the leader: {} is", leader.member.name),
+        ),
+        Some(_) => sentence(StatusCode::SERVICE_UNAVAILABLE, "this member leads the group without the right to act"),
+        None => sentence(StatusCode::SERVICE_UNAVAILABLE, "this member is not the leader, and none is known now"),
+    }
+}
+
+async fn role_follower(State(shared): State<Arc<Shared>>) -> Response {
+    let (status, why) = if shared.inputs.shutting_down.is_cancelled() {
+        (StatusCode::SERVICE_UNAVAILABLE, "this member is shutting down")
+    } else if shared.inputs.role.is_none() {
+        (StatusCode::SERVICE_UNAVAILABLE, "this member is a witness: it has no Prometheus")
+    } else if shared.holds_authority() {
+        (StatusCode::SERVICE_UNAVAILABLE, "this member is the leader")
+    } else {
+        (StatusCode::OK, "this member is a follower")
+    };
+    sentence(status, why)
+}
+
+async fn status(State(shared): State<Arc<Shared>>) -> Json<StatusReport> {
+    Json(shared.report())
+}
+
+async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let format = Format::negotiate(&accept.collect::<Vec<_>>().join(","));
+    match shared.inputs.metrics.encode(format) {
+        Ok(text) => ([(header::CONTENT_TYPE, format.content_type())], text).into_response(),
+        Err(error) => sentence(StatusCode::INTERNAL_SERVER_ERROR, &format!("cannot write the metrics: {error}")),
+    }
+}
+
+async fn unknown() -> (StatusCode, &'static str) {
+    (StatusCode::NOT_FOUND, UNKNOWN)
+}
+
+async fn elsewhere(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    match &shared.inputs.fallback {
+        Some(fallback) => fallback(client, request).await,
+        None => (StatusCode::NOT_FOUND, PROXY_OFF).into_response(),
+    }
+}
+
+fn sentence(status: StatusCode, text: &str) -> Response {
+    (status, format!("{text}\n")).into_response()
+}

@@ -1,0 +1,120 @@
+//! The report of one member about itself and its group: `/_elector/status`, and what the subcommands read.
+//!
+//! Readers ignore fields that they do not know, so that members of different versions can be looked at with either
+//! one's subcommands. Whoever adds a field later gives it a `#[serde(default)]`.
+
+use elector_raft::{Authority, GroupStatus, Leadership, Now};
+use serde::{Deserialize, Serialize};
+
+use crate::role::{ConfigStatus, RoleStatus};
+
+/// What a member tells.
+#[allow(clippy::struct_excessive_bools)] // independent facts, each one's name is a key that scripts read
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusReport {
+    /// Own member name.
+    pub member: String,
+    /// What it is for the group at this moment.
+    pub role: MemberRole,
+    /// Raft term, 0 before the group has formed.
+    pub term: u64,
+    /// Whether it may act as the leader at this moment.
+    pub authority: bool,
+    /// Milliseconds until that ends unless renewed; `None` without authority or without an end (sole voter).
+    pub authority_left_ms: Option<u64>,
+    /// Name of the leader; `None`: none is known.
+    pub leader: Option<String>,
+    /// What `/_elector/readyz` says.
+    pub ready: bool,
+    /// Why it is not ready; `None` if it is.
+    pub not_ready_reason: Option<String>,
+    /// The process is going away.
+    pub shutting_down: bool,
+    /// One sentence: what the member does and why.
+    pub reason: String,
+    /// Whether its Prometheus can do the leader's work; `None` for a witness.
+    pub eligible: Option<bool>,
+    /// Why it is or is not eligible.
+    pub eligibility_reason: String,
+    /// An operator has cordoned it.
+    pub cordoned: bool,
+    /// State of the configuration, with the hashes desired and applied and the last error; `None` for a witness.
+    pub config: Option<ConfigStatus>,
+    /// All warnings: of settings, configuration and group.
+    pub warnings: Vec<String>,
+    /// The group with its members and the newest leadership terms.
+    pub group: GroupStatus,
+    /// Version of the sidecar.
+    pub version: String,
+}
+
+/// What a member is for the group at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberRole {
+    /// Holds authority.
+    Leader,
+    /// Does not.
+    Follower,
+    /// Votes, never acts.
+    Witness,
+}
+
+/// What a report is made of.
+pub(super) struct View<'a> {
+    pub(super) member: &'a str,
+    pub(super) leadership: &'a Leadership,
+    pub(super) group: &'a GroupStatus,
+    pub(super) role: Option<&'a RoleStatus>,
+    pub(super) settings_warnings: &'a [String],
+    pub(super) readiness: Result<(), String>,
+    pub(super) shutting_down: bool,
+}
+
+impl View<'_> {
+    pub(super) fn report(self, now: Now) -> StatusReport {
+        let authority = self.leadership.holds_authority(now);
+        let authority_left_ms = match self.leadership.authority {
+            Authority::Until { deadline, .. } if authority => {
+                let left = deadline.saturating_duration_since(now.instant).as_millis();
+                Some(u64::try_from(left).unwrap_or(u64::MAX))
+            }
+            _ => None,
+        };
+        // The group publishes its status about once a heartbeat; within one report nothing may contradict.
+        let group = GroupStatus { authority, authority_left_ms, ..self.group.clone() };
+        let leader = self.leadership.leader.as_ref().map(|leader| leader.member.name.clone());
+        let role = self.role.map(|_| if authority { MemberRole::Leader } else { MemberRole::Follower });
+        let reason = self.role.map(|role| &role.reason).filter(|reason| !reason.is_empty()).unwrap_or(&group.reason);
+        StatusReport {
+            member: self.member.to_owned(),
+            role: role.unwrap_or(MemberRole::Witness),
+            term: self.leadership.term,
+            authority,
+            authority_left_ms,
+            leader,
+            ready: self.readiness.is_ok(),
+            not_ready_reason: self.readiness.err(),
+            shutting_down: self.shutting_down,
+            reason: reason.clone(),
+            eligible: self.role.map(|role| role.eligible),
+            eligibility_reason: self.role.map(|role| role.eligibility_reason.clone()).unwrap_or_default(),
+            cordoned: self.role.is_some_and(|role| role.cordoned),
+            config: self.role.map(|role| role.config.clone()),
+            warnings: warnings(self.settings_warnings, self.role, &group),
+            group,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+fn warnings(settings: &[String], role: Option<&RoleStatus>, group: &GroupStatus) -> Vec<String> {
+    let config = role.map(|role| role.config.warnings.as_slice()).unwrap_or_default();
+    let mut all: Vec<String> = Vec::new();
+    for warning in settings.iter().chain(config).chain(&group.warnings) {
+        if !all.contains(warning) {
+            all.push(warning.clone());
+        }
+    }
+    all
+}

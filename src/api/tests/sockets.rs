@@ -1,0 +1,156 @@
+use axum::response::IntoResponse as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::*;
+
+fn settings(listen: &str, admin: &str) -> ApiSettings {
+    ApiSettings { listen: listen.parse().unwrap(), admin_listen: admin.parse().unwrap() }
+}
+
+/// A served API on loopback, and the token that drains it.
+fn start(inputs: ApiInputs, grace: Duration) -> (SocketAddr, SocketAddr, CancellationToken, JoinHandle<()>) {
+    let api = Api::bind(&settings("[::]:0", "127.0.0.1:0")).unwrap();
+    let drain = CancellationToken::new();
+    let public = SocketAddr::new([127, 0, 0, 1].into(), api.public_addr.port());
+    let admin = api.admin_addr;
+    (public, admin, drain.clone(), tokio::spawn(api.serve(inputs, drain, grace)))
+}
+
+async fn send(address: SocketAddr, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}
+
+async fn read(mut stream: TcpStream) -> std::io::Result<String> {
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.map(|_| answer)
+}
+
+/// A fallback that says that it was reached, then answers the client's address once it may.
+fn held() -> (Fallback, Arc<Notify>, Arc<Notify>) {
+    let (reached, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (reached_too, go_too) = (reached.clone(), go.clone());
+    let fallback: Fallback = Arc::new(move |client, _| {
+        let (reached, go) = (reached_too.clone(), go_too.clone());
+        Box::pin(async move {
+            reached.notify_one();
+            go.notified().await;
+            client.ip().to_string().into_response()
+        })
+    });
+    (fallback, reached, go)
+}
+
+#[tokio::test]
+async fn admin_requests_are_never_taken_from_another_host() {
+    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "[::ffff:10.0.0.1]:0"] {
+        let error = Api::bind(&settings("127.0.0.1:0", address)).unwrap_err();
+        assert!(matches!(error, ApiError::AdminNotLoopback { .. }), "{address}: {error}");
+        assert!(error.to_string().contains("--admin-listen-address"), "{error}");
+    }
+    for address in ["127.0.0.1:0", "127.0.0.2:0", "[::1]:0"] {
+        let api = Api::bind(&settings("127.0.0.1:0", address)).unwrap();
+        assert!(api.admin_addr.ip().is_loopback() && api.admin_addr.port() != 0);
+    }
+}
+
+#[tokio::test]
+async fn a_taken_address_is_named_with_its_flag() {
+    let first = Api::bind(&settings("127.0.0.1:0", "127.0.0.1:0")).unwrap();
+    let error = Api::bind(&settings(&first.public_addr.to_string(), "127.0.0.1:0")).unwrap_err().to_string();
+    let address = first.public_addr;
+    assert!(error.starts_with(&format!("cannot listen on {address} for the API: ")), "{error}");
+    assert!(error.ends_with("choose another one with --api-listen-address"), "{error}");
+    let error = Api::bind(&settings("127.0.0.1:0", &first.admin_addr.to_string())).unwrap_err().to_string();
+    assert!(error.ends_with("choose another one with --admin-listen-address"), "{error}");
+}
+
+#[tokio::test]
+async fn both_listeners_answer_and_an_ipv4_client_of_the_dual_stack_is_seen_as_ipv4() {
+    let (mut inputs, _ends) = inputs(false);
+    let (fallback, _reached, go) = held();
+    inputs.fallback = Some(fallback);
+    let (public, admin, drain, served) = start(inputs, Duration::from_secs(5));
+    let answer = read(send(public, "/_elector/healthz").await).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
+    let answer = read(send(admin, "/status").await).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    let answer = read(send(admin, "/_elector/healthz").await).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403 "), "the listeners share no path: {answer}");
+    go.notify_one();
+    let answer = read(send(public, "/graph").await).await.unwrap();
+    assert!(answer.ends_with("\r\n\r\n127.0.0.1"), "{answer}");
+    drain.cancel();
+    served.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_drain_takes_no_new_connection_and_lets_open_requests_finish() {
+    let (mut inputs, _ends) = inputs(false);
+    let (fallback, reached, go) = held();
+    inputs.fallback = Some(fallback);
+    let (public, _admin, drain, mut served) = start(inputs, Duration::from_secs(30));
+    let idle = TcpStream::connect(public).await.unwrap();
+    let open = send(public, "/graph").await;
+    reached.notified().await;
+    drain.cancel();
+    while TcpStream::connect(public).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(timeout(Duration::from_millis(100), &mut served).await.is_err(), "a request is open");
+    go.notify_one();
+    assert!(read(open).await.unwrap().ends_with("127.0.0.1"));
+    timeout(Duration::from_secs(5), served).await.expect("an idle connection holds nothing up").unwrap();
+    drop(idle);
+}
+
+#[tokio::test]
+async fn a_drain_cuts_what_is_still_open_after_the_grace_delay() {
+    let (mut inputs, _ends) = inputs(false);
+    let (fallback, reached, _go) = held();
+    inputs.fallback = Some(fallback);
+    let (public, _admin, drain, served) = start(inputs, Duration::from_millis(50));
+    let open = send(public, "/graph").await;
+    reached.notified().await;
+    drain.cancel();
+    timeout(Duration::from_secs(5), served).await.unwrap().unwrap();
+    assert_eq!(read(open).await.unwrap_or_default(), "", "no answer came");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_head_is_cut() {
+    let (inputs, _ends) = inputs(false);
+    let (public, _admin, _drain, _served) = start(inputs, Duration::from_secs(5));
+    let mut stream = TcpStream::connect(public).await.unwrap();
+    stream.write_all(b"GET /_elector/healthz HTTP/1.1\r\nx-slow: ").await.unwrap();
+    let answer = timeout(Duration::from_secs(76), read(stream)).await.expect("not for ever");
+    assert!(!answer.unwrap_or_default().contains("200 OK"));
+}
+
+#[tokio::test]
+async fn connections_beyond_the_bound_wait_for_a_place() {
+    let (mut inputs, _ends) = inputs(false);
+    let (fallback, reached, go) = held();
+    inputs.fallback = Some(fallback);
+    let (listener, address) = listen::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let limits = Limits { purpose: "test", connections_max: 1, grace: Duration::from_secs(5) };
+    let drain = CancellationToken::new();
+    let served =
+        tokio::spawn(serve::serve(listener, crate::api::public::router(shared(inputs)), limits, drain.clone()));
+    let first = send(address, "/graph").await;
+    reached.notified().await;
+    let second = tokio::spawn(read(send(address, "/_elector/healthz").await));
+    assert!(timeout(Duration::from_millis(100), reached.notified()).await.is_err());
+    assert!(!second.is_finished(), "the place is taken");
+    go.notify_one();
+    assert!(read(first).await.unwrap().ends_with("127.0.0.1"));
+    assert!(second.await.unwrap().unwrap().starts_with("HTTP/1.1 200 OK"));
+    drain.cancel();
+    served.await.unwrap();
+}

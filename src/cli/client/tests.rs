@@ -1,0 +1,129 @@
+//! The client subcommands against a real admin listener.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use elector_raft::{CommandError, GroupEnds, GroupHandle, MemberKind, MemberStatus, NodeId, Request as GroupRequest};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::api::{Api, ApiInputs, ApiSettings};
+use crate::metrics::Metrics;
+
+/// A served witness: it needs no role control, and `step-down` and `member remove` reach the group directly.
+fn sidecar() -> (SocketAddr, GroupEnds, AbortOnDropHandle<()>) {
+    let (group, ends) = GroupHandle::new();
+    let loopback = "127.0.0.1:0".parse().unwrap();
+    let api = Api::bind(&ApiSettings { listen: loopback, admin_listen: loopback }).unwrap();
+    let admin = api.admin_addr;
+    let inputs = ApiInputs {
+        member: "wit-0".to_owned(),
+        metrics: Arc::new(Metrics::new("wit-0", &group, None)),
+        group,
+        role: None,
+        warnings: Vec::new(),
+        shutting_down: CancellationToken::new(),
+        fallback: None,
+    };
+    let served = tokio::spawn(api.serve(inputs, CancellationToken::new(), Duration::ZERO));
+    (admin, ends, AbortOnDropHandle::new(served))
+}
+
+fn text(output: Output) -> String {
+    String::from_utf8(output.text).unwrap()
+}
+
+#[tokio::test]
+async fn status_is_a_table_or_the_raw_report() {
+    let (admin, _ends, _served) = sidecar();
+    let table = text(status(admin, false).await.unwrap());
+    assert!(table.starts_with("wit-0 is a witness; no leader is known; term 0; not ready\n"), "{table}");
+    let json = text(status(admin, true).await.unwrap());
+    let report: StatusReport = serde_json::from_str(&json).unwrap();
+    assert_eq!(report.member, "wit-0");
+}
+
+#[tokio::test]
+async fn member_list_prints_the_members() {
+    let (admin, ends, _served) = sidecar();
+    ends.status.send_modify(|status| {
+        Arc::make_mut(status).members.push(MemberStatus {
+            name: "prom-1".to_owned(),
+            id: NodeId(0xab),
+            kind: MemberKind::Voter,
+            leader: true,
+            this: false,
+            raft_address: "prom-1.prom:9096".to_owned(),
+            api_url: String::new(),
+            prometheus_url: String::new(),
+            eligible: Some(true),
+            eligibility_reason: String::new(),
+            last_contact_ms: Some(20),
+        });
+    });
+    let expected = "   MEMBER  KIND   NODE ID           RAFT ADDRESS
+*  prom-1  voter  00000000000000ab  prom-1.prom:9096
+";
+    assert_eq!(text(member_list(admin).await.unwrap()), expected);
+}
+
+#[tokio::test]
+async fn removal_through_a_follower_says_where_to_run_it() {
+    let (admin, mut ends, _served) = sidecar();
+    tokio::spawn(async move {
+        let outcomes = [Ok(NodeId(0xab)), Err(CommandError::NotLeader { leader: "prom-1".to_owned() })];
+        for outcome in outcomes {
+            let Some(GroupRequest::Remove { name, reply }) = ends.requests.recv().await else { panic!("no removal") };
+            assert_eq!(name, "../prom 2/ü");
+            reply.send(outcome).unwrap();
+        }
+        ends
+    });
+    let name = "../prom 2/ü";
+    let done = text(member_remove(admin, name).await.unwrap());
+    assert_eq!(done, "removed ../prom 2/ü (node 00000000000000ab) from the group\n");
+    let error = member_remove(admin, name).await.unwrap_err().to_string();
+    let expected = "this member does not lead the group; ask the leader (prom-1). Run it on that member: \
+                    `prometheus-elector member remove ../prom 2/ü`";
+    assert_eq!(error, expected);
+}
+
+#[tokio::test]
+async fn a_refusal_is_shown_in_the_sidecars_own_words() {
+    let (admin, _ends, _served) = sidecar();
+    for outcome in [cordon(admin).await, uncordon(admin).await, step_down(admin).await] {
+        let error = outcome.unwrap_err();
+        assert!(matches!(&error, CliError::Refused(words) if words.contains("witness")), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_sidecar_the_error_names_the_address_and_how_to_change_it() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = status(nobody, false).await.unwrap_err().to_string();
+    for part in [&nobody.to_string(), "--admin-listen-address", "PROMETHEUS_ELECTOR_ADMIN_LISTEN_ADDRESS", "refused"] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
+}
+
+#[tokio::test]
+async fn another_server_is_not_taken_for_a_sidecar() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let app = axum::Router::new().route("/status", axum::routing::get(async || "<html>"));
+        axum::serve(listener, app).await
+    });
+    for outcome in [status(address, false).await, status(address, true).await, cordon(address).await] {
+        let error = outcome.unwrap_err();
+        assert!(matches!(error, CliError::NotASidecar { .. }), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_sidecar_is_not_waited_for_without_end() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let error = status(address, false).await.unwrap_err();
+    assert!(matches!(error, CliError::NoAnswer { .. }), "{error}");
+}

@@ -1,0 +1,97 @@
+//! The subcommands as they are typed, with the help that says what each does to the disk and what it does not.
+
+#![allow(clippy::doc_markdown)] // help is read in a terminal, see `raw`
+
+use crate::role::Role;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum RawCommand {
+    /// Print the Prometheus configuration of a role
+    ///
+    /// Reads --config and prints to standard output what the sidecar would write for that role. Writes nothing to the
+    /// disk and contacts nobody.
+    Render {
+        /// Whose configuration
+        #[arg(long, value_name = "ROLE")]
+        role: RawRole,
+    },
+    /// Check the configuration file
+    ///
+    /// Reads --config, renders both roles and prints mistakes with line and column. Writes nothing to the disk and
+    /// contacts nobody.
+    CheckConfig,
+    /// Show members, roles, term and health, as the sidecar on this host sees them
+    ///
+    /// Asks the running sidecar at --api-listen-address. Changes nothing and writes nothing to the disk.
+    Status {
+        /// Print the whole status as JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make the leader hand over to another member
+    ///
+    /// Asks the running sidecar at --admin-listen-address; it must be the leader. It puts the follower configuration in
+    /// force (so it writes --output), then hands over. It may lead again later; see cordon. Your --config and the
+    /// members of the group stay as they are.
+    StepDown,
+    /// Keep this member from leading until uncordon or a restart
+    ///
+    /// Asks the running sidecar at --admin-listen-address. A leader steps down first, which writes --output. The cordon
+    /// itself is kept in memory and not written to the disk: a restart undoes it. The member goes on voting.
+    Cordon,
+    /// Let this member lead again
+    ///
+    /// Asks the running sidecar at --admin-listen-address. Writes nothing to the disk.
+    Uncordon,
+    /// List the members of the group, or remove one
+    Member {
+        #[command(subcommand)]
+        command: RawMemberCommand,
+    },
+    /// Last resort after a majority of the members is lost for good: make this member blank
+    ///
+    /// Works on the disk, with the sidecar stopped: it gives up the group's state in --raft-data-dir (found beside
+    /// --output when it is not given): votes, log, membership and history of the old group. The member comes back under
+    /// a new node id, and can form or join a group again. --config and --output stay as they are.
+    ///
+    /// DANGER: while a majority of the old group is alive or can come back, this can make two groups, and so two
+    /// writers. Stop all the old members first, run it on each that is left, then start them.
+    Recover {
+        /// Confirm it; without this nothing is done
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum RawMemberCommand {
+    /// List the members of the group
+    ///
+    /// Asks the running sidecar at --api-listen-address. Changes nothing and writes nothing to the disk.
+    List,
+    /// Remove a member from the group
+    ///
+    /// Asks the running sidecar at --admin-listen-address; it must be the leader. Every member records the change on
+    /// its
+    /// disk. Nothing is deleted on the disk of the removed one: stop it, else it asks to be let in again.
+    Remove {
+        /// Name of the member, as `status` shows it
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(super) enum RawRole {
+    Follower,
+    Leader,
+}
+
+impl From<RawRole> for Role {
+    fn from(role: RawRole) -> Self {
+        match role {
+            RawRole::Follower => Self::Follower,
+            RawRole::Leader => Self::Leader,
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Subcommands: what each needs, and what it does not.
+
+use std::path::PathBuf;
+
+use super::{bare, mistakes_with, pod, try_parse};
+use crate::config::{ClientSettings, Command, InitSettings, UsageError};
+use crate::role::Role;
+
+fn command(line: &str, env: &[(&str, &str)]) -> Command {
+    try_parse(line, env, bare()).map_err(|error| error.to_string()).expect(line).0
+}
+
+fn client(api: &str, admin: &str) -> ClientSettings {
+    ClientSettings { api: api.parse().unwrap(), admin: admin.parse().unwrap() }
+}
+
+#[test]
+fn init_needs_the_two_files_and_nothing_else() {
+    let Command::Init(settings) = command("-init -config c -output o -output-mode 0644", &[]) else { panic!() };
+    assert_eq!(settings, InitSettings { source: "c".into(), output: "o".into(), output_mode: 0o644 });
+}
+
+#[test]
+fn render_and_check_config_need_the_source_only() {
+    for (line, wanted) in
+        [("render -role leader -config c", Role::Leader), ("-config c render --role=follower", Role::Follower)]
+    {
+        let Command::Render { source, role } = command(line, &[]) else { panic!("{line}") };
+        assert_eq!((source, role), (PathBuf::from("c"), wanted));
+    }
+    let Command::CheckConfig { source } = command("check-config", &[("PROMETHEUS_ELECTOR_CONFIG", "c")]) else {
+        panic!()
+    };
+    assert_eq!(source, PathBuf::from("c"));
+    let missing = "--config (or PROMETHEUS_ELECTOR_CONFIG) is missing: the path of the file with the sections `follower` \
+                   and `leader`";
+    assert_eq!(mistakes_with("render -role leader", &[], pod()), [missing]);
+    assert_eq!(mistakes_with("check-config", &[], pod()), [missing]);
+}
+
+#[test]
+fn clients_find_the_sidecar_of_the_same_container_without_an_argument() {
+    let defaults = client("127.0.0.1:9095", "127.0.0.1:9097");
+    let Command::Status { client: found, json: false } = command("status", &[]) else { panic!() };
+    assert_eq!(found, defaults);
+    let Command::Status { json: true, .. } = command("status -json", &[]) else { panic!() };
+    for (line, found) in [
+        (
+            "step-down",
+            match command("step-down", &[]) {
+                Command::StepDown(client) => client,
+                other => panic!("{other:?}"),
+            },
+        ),
+        (
+            "cordon",
+            match command("cordon", &[]) {
+                Command::Cordon(client) => client,
+                other => panic!("{other:?}"),
+            },
+        ),
+        (
+            "uncordon",
+            match command("uncordon", &[]) {
+                Command::Uncordon(client) => client,
+                other => panic!("{other:?}"),
+            },
+        ),
+        (
+            "list",
+            match command("member list", &[]) {
+                Command::MemberList(client) => client,
+                other => panic!("{other:?}"),
+            },
+        ),
+    ] {
+        assert_eq!(found, defaults, "{line}");
+    }
+    let Command::MemberRemove { client: found, name } = command("member remove prom-2", &[]) else { panic!() };
+    assert_eq!((found, name.as_str()), (defaults, "prom-2"));
+}
+
+#[test]
+fn clients_obey_the_sidecars_flags_and_environment() {
+    let env = [
+        ("PROMETHEUS_ELECTOR_API_LISTEN_ADDRESS", "0.0.0.0:1"),
+        ("PROMETHEUS_ELECTOR_ADMIN_LISTEN_ADDRESS", "[::1]:2"),
+        ("PROMETHEUS_ELECTOR_LEASE_DURATION", "nonsense that a client does not need"),
+    ];
+    let Command::Cordon(found) = command("cordon", &env) else { panic!() };
+    assert_eq!(found, client("127.0.0.1:1", "[::1]:2"));
+    for (listen, api) in
+        [(":5", "127.0.0.1:5"), ("[::]:5", "127.0.0.1:5"), ("[::1]:5", "[::1]:5"), ("10.0.0.1:5", "10.0.0.1:5")]
+    {
+        for line in [format!("status -api-listen-address {listen}"), format!("-api-listen-address={listen} status")] {
+            let Command::Status { client, .. } = command(&line, &env) else { panic!() };
+            assert_eq!(client.api, api.parse().unwrap(), "{line}");
+        }
+    }
+    assert_eq!(
+        mistakes_with("status -api-listen-address :0", &[], bare()),
+        ["--api-listen-address=:0 has port 0, which says nothing to a client; write the port that the sidecar logged"]
+    );
+}
+
+#[test]
+fn recover_finds_the_directory_as_the_sidecar_does_and_wants_a_yes() {
+    for (line, dir) in [
+        ("recover -yes -raft-data-dir /d -output /out/p.yaml", "/d"),
+        ("recover --yes -output /out/p.yaml", "/out/.prometheus-elector-raft"),
+        ("-output p.yaml recover --yes", ".prometheus-elector-raft"),
+    ] {
+        let Command::Recover { data_dir } = command(line, &[]) else { panic!("{line}") };
+        assert_eq!(data_dir, PathBuf::from(dir), "{line}");
+    }
+    assert_eq!(
+        mistakes_with("recover", &[], bare()),
+        [
+            "--raft-data-dir (or PROMETHEUS_ELECTOR_RAFT_DATA_DIR) is missing: the directory of the group's state (or \
+             --output, beside which it is by default)",
+            "recover gives this member's part of the group up for good and can make two groups while other members live: \
+             read `prometheus-elector recover --help`, then repeat it with --yes",
+        ]
+    );
+}
+
+#[test]
+fn what_clap_cannot_read_ends_with_exit_code_2() {
+    for line in [
+        "-confg x",
+        "--no-such-flag",
+        "rendr",
+        "-init false",
+        "render",
+        "render -role king",
+        "member",
+        "status x",
+        "-config",
+    ] {
+        match try_parse(line, &[], pod()) {
+            Err(error @ UsageError::Arguments(_)) => assert_eq!(error.exit_code(), 2, "{line}"),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+    let error = try_parse("-lease-nam x", &[], pod()).unwrap_err().to_string();
+    assert!(error.contains("--lease-name"), "the message suggests the right flag: {error}");
+}
+
+#[test]
+fn help_and_version_are_no_mistakes() {
+    for line in ["-h", "-help", "--help", "--version", "-version", "-V", "help", "status -help", "help recover"] {
+        match try_parse(line, &[], pod()) {
+            Err(error @ UsageError::Arguments(_)) => assert_eq!(error.exit_code(), 0, "{line}"),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+}

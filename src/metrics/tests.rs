@@ -1,0 +1,142 @@
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use elector_raft::{Authority, GroupEnds, GroupHandle, GroupStatus, Leadership, MemberKind, MemberStatus, NodeId};
+use tokio::sync::{mpsc, watch};
+
+use super::*;
+use crate::role::{ConfigStatus, RoleStatus};
+
+/// Whoever adds families in another piece registers them here too, so that promtool and `docs/metrics.md` see them.
+fn everything() -> (Metrics, GroupEnds) {
+    let (group, ends) = GroupHandle::new();
+    ends.leadership.send_replace(Leadership { term: 7, leader: None, authority: Authority::SoleVoter });
+    let member = |name: &str, kind| MemberStatus {
+        name: name.to_owned(),
+        id: NodeId(1),
+        kind,
+        leader: false,
+        this: false,
+        raft_address: String::new(),
+        api_url: String::new(),
+        prometheus_url: String::new(),
+        eligible: None,
+        eligibility_reason: String::new(),
+        last_contact_ms: None,
+    };
+    ends.status.send_replace(Arc::new(GroupStatus {
+        settled: true,
+        members: vec![
+            member("a", MemberKind::Voter),
+            member("b", MemberKind::Voter),
+            member("w", MemberKind::Witness),
+            member("c", MemberKind::Candidate),
+        ],
+        warnings: vec!["one".to_owned()],
+        ..GroupStatus::default()
+    }));
+    let config = ConfigStatus {
+        desired_hash: Some("aa".to_owned()),
+        applied_hash: Some("aa".to_owned()),
+        applied_at_unix_ms: Some(1_700_000_000_250),
+        ..ConfigStatus::default()
+    };
+    let (_, status) = watch::channel(Arc::new(RoleStatus { eligible: true, config, ..RoleStatus::default() }));
+    let role = RoleHandle { status, commands: mpsc::channel(1).0 };
+    let mut metrics = Metrics::new("prom-\"0\"", &group, Some(&role));
+    metrics.register_process();
+    metrics.notifier.calls.inc_by(5);
+    metrics.notifier.errors.inc_by(2);
+    metrics.notifier.duration.observe(0.02);
+    (metrics, ends)
+}
+
+/// The exposition without the families of the process, whose values nobody knows.
+fn golden(metrics: &Metrics, format: Format) -> String {
+    let text = metrics.encode(format).unwrap();
+    let lines = text
+        .lines()
+        .filter(|line| !line.trim_start_matches("# HELP ").trim_start_matches("# TYPE ").starts_with("process_"));
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+#[test]
+fn the_prometheus_format_is_exactly_this() {
+    let (metrics, _ends) = everything();
+    assert_eq!(golden(&metrics, Format::Prometheus), include_str!("testdata/exposition.prom"));
+}
+
+#[test]
+fn the_open_metrics_format_is_exactly_this() {
+    let (metrics, _ends) = everything();
+    assert_eq!(golden(&metrics, Format::OpenMetrics), include_str!("testdata/exposition.om"));
+}
+
+#[test]
+fn a_witness_has_no_family_about_a_prometheus() {
+    let (group, _ends) = GroupHandle::new();
+    let text = Metrics::new("w", &group, None).encode(Format::Prometheus).unwrap();
+    assert!(text.contains("prometheus_elector_election_is_leader{member_id=\"w\"} 0\n"), "{text}");
+    for absent in ["_notifier_", "_config_", "_eligible"] {
+        assert!(!text.contains(absent), "{absent} in {text}");
+    }
+}
+
+#[test]
+fn promtool_finds_nothing_but_the_one_name_that_users_rely_on() {
+    let (metrics, _ends) = everything();
+    let promtool = std::env::var("PROMTOOL").unwrap_or_else(|_| "/usr/bin/promtool".to_owned());
+    let mut child = Command::new(&promtool)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot start {promtool} ({error}): install the package prometheus"));
+    child.stdin.take().unwrap().write_all(metrics.encode(Format::Prometheus).unwrap().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    let known = "prometheus_elector_notifier_calls_errors counter metrics should have \"_total\" suffix\n";
+    assert_eq!(String::from_utf8(said).unwrap(), known);
+}
+
+#[test]
+fn the_process_tells_believable_values_about_itself() {
+    let (metrics, _ends) = everything();
+    let text = metrics.encode(Format::Prometheus).unwrap();
+    let value = |name: &str| -> f64 {
+        let line = text.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap();
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+    let age = now - value("process_start_time_seconds");
+    assert!((-2.0..3600.0).contains(&age), "started {age} s ago");
+    assert!((0.0..3600.0).contains(&value("process_cpu_seconds_total")));
+    assert!((1e6..1e10).contains(&value("process_resident_memory_bytes")));
+    assert!(value("process_virtual_memory_bytes") >= value("process_resident_memory_bytes"));
+    assert!(value("process_threads") >= 1.0);
+    assert!((3.0..value("process_max_fds")).contains(&value("process_open_fds")));
+}
+
+/// `name -> type`, as a scraper of the Prometheus format sees them.
+fn families(metrics: &Metrics) -> BTreeMap<String, String> {
+    let text = metrics.encode(Format::Prometheus).unwrap();
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    types.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect()
+}
+
+#[test]
+fn the_documentation_lists_exactly_the_families_there_are() {
+    let (metrics, _ends) = everything();
+    let mut documented = BTreeMap::new();
+    for line in include_str!("../../docs/metrics.md").lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let name = cells[1].trim_matches('`').split('{').next().unwrap();
+        documented.insert(name.to_owned(), cells[2].to_owned());
+    }
+    assert_eq!(documented, families(&metrics));
+}

@@ -1,0 +1,254 @@
+//! One request on its way: hold, send, judge, pass on. The I/O around the pure parts.
+
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use elector_raft::Leadership;
+use http::uri::{Parts as UriParts, PathAndQuery};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Error;
+use hyper_util::client::legacy::connect::Connect;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use tracing::debug;
+
+use super::body::{Outbound, Passed, Supply};
+use super::hold::{HELD_MAX, Held, Patience, Places};
+use super::metrics::Answered;
+use super::retry::{Failure, READ_BODY_BYTES_MAX, Tries, Verdict, is_read, verdict};
+use super::route::{HoldReason, Origin};
+use super::routes::{Destination, Reach, Routes, moved_away};
+use super::upstream::{cause, failure, pools};
+use super::{ProxyError, ProxyMetrics, ProxySettings, headers};
+
+/// Sends requests to the leader's Prometheus. Cheap to clone.
+#[derive(Clone)]
+pub struct Proxy {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// Own member name as it stands in headers.
+    member: HeaderValue,
+    leader_wait: Duration,
+    routes: Routes,
+    places: Places,
+    metrics: ProxyMetrics,
+}
+
+/// What is needed to send a request, once or again.
+struct Outgoing {
+    method: Method,
+    path: PathAndQuery,
+    headers: HeaderMap,
+    read: bool,
+    supply: Supply,
+}
+
+/// An attempt that gave no response head.
+struct Missed {
+    failure: Failure,
+    cause: String,
+}
+
+impl Proxy {
+    /// Starts to follow `leadership`; must be called inside the runtime that requests are handled on. `connector` is
+    /// [`super::connector`] with the resolver that knows the members' host names.
+    pub fn new<C>(settings: &ProxySettings, leadership: watch::Receiver<Leadership>, connector: C) -> Self
+    where
+        C: Connect + Clone + Send + Sync + 'static,
+    {
+        let local_url = settings.local_url.as_ref().map(ToString::to_string);
+        Self {
+            inner: Arc::new(Inner {
+                member: headers::member_token(&settings.member),
+                leader_wait: settings.leader_wait,
+                routes: Routes::follow(leadership, local_url, pools(connector)),
+                places: Places::default(),
+                metrics: ProxyMetrics::default(),
+            }),
+        }
+    }
+
+    /// Counters and gauges, for the registry.
+    pub fn metrics(&self) -> &ProxyMetrics {
+        &self.inner.metrics
+    }
+
+    /// Answers a request with what the leader's Prometheus answers, or with a [`ProxyError`]. `client` is where the
+    /// request came from. Dropping the future cancels the request at Prometheus.
+    pub async fn handle(&self, client: SocketAddr, request: Request<Body>) -> Response<Body> {
+        let (answered, response) = self.inner.forward(client.ip(), request).await.unwrap_or_else(|error| {
+            debug!(%error, "request not passed on");
+            (Answered::Proxy, error.response())
+        });
+        self.inner.metrics.answered(answered, response.status());
+        response
+    }
+}
+
+impl Inner {
+    async fn forward(&self, client: IpAddr, request: Request<Body>) -> Result<(Answered, Response<Body>), ProxyError> {
+        let (mut outgoing, body) = self.accept(client, request)?;
+        let mut body = Some(body);
+        let mut destinations = self.routes.watch();
+        let mut patience = Patience::new(self.leader_wait);
+        let mut tries = Tries::default();
+        loop {
+            let destination = Arc::clone(&destinations.borrow());
+            let reach = match &*destination {
+                Destination::To(reach) => reach,
+                // Nothing can end this wait.
+                Destination::Hold(why @ HoldReason::GroupStopped) => {
+                    return Err(ProxyError::NoLeader { waited: Duration::ZERO, why: why.to_string() });
+                }
+                Destination::Hold(why) => {
+                    let held = patience.hold(false, &destination, &mut destinations, &self.places, &self.metrics).await;
+                    released(held, why.to_string(), |why| ProxyError::NoLeader { waited: self.leader_wait, why })?;
+                    continue;
+                }
+            };
+            // Only now is the body wanted: a held request keeps it at the client.
+            if let Some(body) = body.take() {
+                outgoing.take_body(body).await?;
+            }
+            let begin = Instant::now();
+            let missed = match self.attempt(reach, &outgoing, tries, &mut destinations).await {
+                Ok(response) => return self.pass_on(reach, response),
+                Err(missed) => missed,
+            };
+            debug!(leader = %reach.target.leader, failure = ?missed.failure, cause = %missed.cause, "no answer");
+            tries.count(missed.failure);
+            if missed.failure == Failure::Unreachable {
+                patience.spend(begin.elapsed());
+            }
+            match verdict(missed.failure, outgoing.is_repeatable(), tries) {
+                Verdict::GiveUp => return Err(self.error(reach, missed, &outgoing, tries)),
+                Verdict::Again => {}
+                Verdict::AfterPause => {
+                    let why = format!("Prometheus of leader {}: {}", reach.target.leader, missed.cause);
+                    let held = patience.hold(true, &destination, &mut destinations, &self.places, &self.metrics).await;
+                    released(held, why, |_| self.error(reach, missed, &outgoing, tries))?;
+                }
+            }
+            self.metrics.retries.inc();
+        }
+    }
+
+    /// Refuses what cannot be passed on, and makes the rest ready to be sent.
+    fn accept(&self, client: IpAddr, request: Request<Body>) -> Result<(Outgoing, Body), ProxyError> {
+        let (mut head, body) = request.into_parts();
+        if head.method == Method::CONNECT {
+            return Err(ProxyError::Tunnel);
+        }
+        if headers::asks_for_websocket(&head.headers) {
+            return Err(ProxyError::WebSocket);
+        }
+        headers::check_loop(&head.headers, &self.member)?;
+        let Some(path) = head.uri.path_and_query().cloned() else { return Err(ProxyError::BadTarget) };
+        let read = is_read(&head.method, path.path(), &head.headers);
+        headers::to_upstream(&mut head.headers, &head.uri, client, &self.member);
+        Ok((Outgoing { method: head.method, path, headers: head.headers, read, supply: Supply::Empty }, body))
+    }
+
+    /// Sends the request once and waits for the head of the response.
+    async fn attempt(
+        &self,
+        reach: &Reach,
+        outgoing: &Outgoing,
+        tries: Tries,
+        destinations: &mut watch::Receiver<Arc<Destination>>,
+    ) -> Result<Response<Incoming>, Missed> {
+        let request = outgoing.request(&reach.target.origin)?;
+        let mut answer = pin!(reach.upstream.send(request));
+        tokio::select! {
+            biased;
+            answer = &mut answer => return answer.map_err(|error| Missed::of(&error)),
+            () = moved_away(destinations, &reach.target) => {}
+        }
+        if verdict(Failure::Moved, outgoing.is_repeatable(), tries.after(Failure::Moved)) == Verdict::Again {
+            return Err(Missed { failure: Failure::Moved, cause: "another member leads now".into() });
+        }
+        match timeout(self.leader_wait, answer).await {
+            Ok(answer) => answer.map_err(|error| Missed::of(&error)),
+            Err(_) => Err(Missed { failure: Failure::Overdue, cause: "no answer".into() }),
+        }
+    }
+
+    /// The response for the client.
+    fn pass_on(&self, reach: &Reach, response: Response<Incoming>) -> Result<(Answered, Response<Body>), ProxyError> {
+        let (mut head, body) = response.into_parts();
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(ProxyError::Switched { leader: reach.target.leader.clone() });
+        }
+        headers::to_client(&mut head.headers, &reach.leader);
+        // What was spoken with Prometheus says nothing about what the client speaks.
+        head.version = Version::HTTP_11;
+        head.extensions.clear();
+        let body = Passed::new(body, reach.leader.clone(), self.metrics.cut.clone());
+        let answered = if reach.target.local { Answered::Local } else { Answered::Leader };
+        Ok((answered, Response::from_parts(head, Body::new(body))))
+    }
+
+    fn error(&self, reach: &Reach, missed: Missed, outgoing: &Outgoing, tries: Tries) -> ProxyError {
+        let (leader, cause, waited) = (reach.target.leader.clone(), missed.cause, self.leader_wait);
+        match missed.failure {
+            Failure::ClientBody => ProxyError::ClientBody(cause),
+            Failure::Overdue | Failure::Moved => ProxyError::Overdue { leader, waited },
+            Failure::Broken if outgoing.is_repeatable() => ProxyError::Broken { leader, cause, sends: tries.sends },
+            Failure::Broken => ProxyError::MaybeDone { leader, cause },
+            Failure::Unreachable | Failure::Unsent => {
+                ProxyError::Unreachable { leader, address: reach.target.origin.to_string(), waited, cause }
+            }
+        }
+    }
+}
+
+impl Outgoing {
+    async fn take_body(&mut self, body: Body) -> Result<(), ProxyError> {
+        let keep_bytes_max = self.read.then_some(READ_BODY_BYTES_MAX);
+        self.supply =
+            Supply::take(body, keep_bytes_max).await.map_err(|error| ProxyError::ClientBody(error.to_string()))?;
+        Ok(())
+    }
+
+    /// Whether the request may be repeated: a read whose body is still there.
+    fn is_repeatable(&self) -> bool {
+        self.read && self.supply.is_repeatable()
+    }
+
+    /// The request for one attempt.
+    fn request(&self, origin: &Origin) -> Result<Request<Outbound>, Missed> {
+        let lost = |cause: &str| Missed { failure: Failure::Broken, cause: cause.into() };
+        let body = self.supply.next().ok_or_else(|| lost("the body had been sent in part"))?;
+        let mut parts = UriParts::default();
+        parts.scheme = Some(origin.scheme.clone());
+        parts.authority = Some(origin.authority.clone());
+        parts.path_and_query = Some(self.path.clone());
+        let uri = Uri::from_parts(parts).map_err(|error| lost(&error.to_string()))?;
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = uri;
+        *request.headers_mut() = self.headers.clone();
+        Ok(request)
+    }
+}
+
+impl Missed {
+    fn of(error: &Error) -> Self {
+        Self { failure: failure(error), cause: cause(error) }
+    }
+}
+
+/// Turns the end of a hold into "look again" or the error for the client.
+fn released(held: Held, why: String, out_of_time: impl FnOnce(String) -> ProxyError) -> Result<(), ProxyError> {
+    match held {
+        Held::Released => Ok(()),
+        Held::OutOfTime => Err(out_of_time(why)),
+        Held::NoPlace => Err(ProxyError::TooManyHeld { max: HELD_MAX, why }),
+    }
+}

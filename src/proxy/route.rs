@@ -1,0 +1,178 @@
+//! Where a request goes: pure, from leadership and the own Prometheus' address.
+//!
+//! Authority plays no part: while leadership is being handed over the leader holds none and still is the one that
+//! answers best. Source: DESIGN.md, P5 and group rule 11 (a witness may lead for a moment and has no Prometheus).
+
+use std::fmt;
+
+use elector_raft::{Leadership, NodeId};
+use http::Uri;
+use http::uri::{Authority, Scheme};
+
+/// Where a request goes now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// To this Prometheus.
+    To(Target),
+    /// Nowhere yet.
+    Hold(HoldReason),
+}
+
+/// The leader's Prometheus. Two targets are equal when a pool of connections to one serves the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    /// Identity of the leader: a member that lost its disk comes back under its old name with a new id.
+    pub(super) node: NodeId,
+    /// Its member name.
+    pub(super) leader: String,
+    /// Whether this member itself leads.
+    pub(super) local: bool,
+    /// Where its Prometheus listens.
+    pub(super) origin: Origin,
+}
+
+/// Scheme and address of an HTTP server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Origin {
+    pub(super) scheme: Scheme,
+    /// Host and port, never user and password: it stands in logs and error messages.
+    pub(super) authority: Authority,
+}
+
+/// Why there is no target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum HoldReason {
+    /// Term 0.
+    NotFormed,
+    /// The group elects, or this member is cut off.
+    NoLeader,
+    /// A witness, by name.
+    WitnessLeads(String),
+    /// The leader, by name, says nothing usable about its Prometheus.
+    UnusableUrl(String),
+    /// The election group of this process has ended.
+    GroupStopped,
+}
+
+impl fmt::Display for HoldReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFormed => f.write_str("the group has not formed yet (see `prometheus-elector status`)"),
+            Self::NoLeader => f.write_str("no member leads the group, or this member is cut off from it"),
+            Self::WitnessLeads(name) => {
+                write!(f, "witness {name} leads until it has handed over, and it has no Prometheus")
+            }
+            Self::UnusableUrl(name) => {
+                write!(
+                    f,
+                    "the Prometheus URL of leader {name} is unusable: set its `advertise-prometheus-url` to http://HOST:PORT"
+                )
+            }
+            Self::GroupStopped => f.write_str("the election group of this member has stopped; restart it"),
+        }
+    }
+}
+
+/// Decides the route. `local_url` is the own Prometheus, `None` for a witness.
+pub(super) fn route(leadership: &Leadership, local_url: Option<&str>) -> Route {
+    let Some(leader) = &leadership.leader else {
+        return Route::Hold(if leadership.term == 0 { HoldReason::NotFormed } else { HoldReason::NoLeader });
+    };
+    let name = leader.member.name.clone();
+    let url = match (leader.is_self, local_url) {
+        (true, Some(url)) => url,
+        (false, _) if !leader.member.witness && !leader.member.prometheus_url.is_empty() => {
+            &leader.member.prometheus_url
+        }
+        _ => return Route::Hold(HoldReason::WitnessLeads(name)),
+    };
+    match Origin::parse(url) {
+        Some(origin) => Route::To(Target { node: leader.id, leader: name, local: leader.is_self, origin }),
+        None => Route::Hold(HoldReason::UnusableUrl(name)),
+    }
+}
+
+impl Origin {
+    /// Scheme, host and port of a URL; path, user and password are left out. `None` if it is not an `http` URL.
+    pub(super) fn parse(url: &str) -> Option<Self> {
+        let parts = url.parse::<Uri>().ok()?.into_parts();
+        let scheme = parts.scheme.filter(|scheme| *scheme == Scheme::HTTP)?;
+        let authority = parts.authority.filter(|authority| !authority.host().is_empty())?;
+        let authority = match authority.as_str().rsplit_once('@') {
+            Some((_, address)) => address.parse().ok()?,
+            None => authority,
+        };
+        Some(Self { scheme, authority })
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.authority)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use std::sync::Arc;
+
+    use elector_raft::{Authority, Leader, Member};
+
+    use super::*;
+
+    fn leadership(term: u64, leader: Option<(bool, &str, bool)>) -> Leadership {
+        let leader = leader.map(|(is_self, prometheus_url, witness)| {
+            let member =
+                Member { name: "p-1".into(), prometheus_url: prometheus_url.into(), witness, ..Member::default() };
+            Arc::new(Leader { id: NodeId(7), is_self, member })
+        });
+        Leadership { term, leader, authority: Authority::None }
+    }
+
+    fn to(local: bool, url: &str) -> Route {
+        Route::To(Target { node: NodeId(7), leader: "p-1".into(), local, origin: Origin::parse(url).unwrap() })
+    }
+
+    #[test]
+    fn every_leadership_has_one_route() {
+        const LOCAL: &str = "http://127.0.0.1:9090/";
+        const REMOTE: &str = "http://p-1.prom:9090";
+        let witness = || Route::Hold(HoldReason::WitnessLeads("p-1".into()));
+        let unusable = || Route::Hold(HoldReason::UnusableUrl("p-1".into()));
+        let table = [
+            ("not formed", leadership(0, None), Some(LOCAL), Route::Hold(HoldReason::NotFormed)),
+            ("electing", leadership(3, None), Some(LOCAL), Route::Hold(HoldReason::NoLeader)),
+            // The local address wins over what the member says of itself for others.
+            ("own leader", leadership(3, Some((true, REMOTE, false))), Some(LOCAL), to(true, LOCAL)),
+            ("own witness", leadership(3, Some((true, "", true))), None, witness()),
+            ("other leader", leadership(3, Some((false, REMOTE, false))), Some(LOCAL), to(false, REMOTE)),
+            ("other leader, own witness", leadership(3, Some((false, REMOTE, false))), None, to(false, REMOTE)),
+            ("witness without URL", leadership(3, Some((false, "", false))), Some(LOCAL), witness()),
+            ("witness with URL", leadership(3, Some((false, REMOTE, true))), Some(LOCAL), witness()),
+            ("no URL", leadership(3, Some((false, "p-1:9090", false))), Some(LOCAL), unusable()),
+            ("own leader, https", leadership(3, Some((true, REMOTE, false))), Some("https://[::1]:9090"), unusable()),
+            ("https", leadership(3, Some((false, "https://p-1:9090", false))), Some(LOCAL), unusable()),
+        ];
+        for (case, leadership, local, expected) in table {
+            assert_eq!(route(&leadership, local), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port_and_never_a_secret() {
+        let table = [
+            ("http://p-1.prom:9090/prefix?x=1", Some("http://p-1.prom:9090")),
+            ("http://[::1]:9090", Some("http://[::1]:9090")),
+            ("http://user:secret@p-1:9090/", Some("http://p-1:9090")),
+            ("http://p-1", Some("http://p-1")),
+            ("ftp://p-1", None),
+            ("/only/a/path", None),
+            ("", None),
+        ];
+        for (url, expected) in table {
+            assert_eq!(Origin::parse(url).map(|origin| origin.to_string()).as_deref(), expected, "{url}");
+        }
+    }
+}

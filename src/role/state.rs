@@ -1,0 +1,254 @@
+//! What role control knows, what can happen to it, and what it can do. Plain data; the rules are in `step`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use elector_raft::{CommandError, Eligibility, GroupStatus, Leadership, MemberKind};
+
+use super::Role;
+use super::variants::{Config, ConfigHash, Target};
+use crate::prometheus::health::Running;
+use crate::prometheus::probe::PrometheusState;
+
+/// Settings that decisions depend on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Policy {
+    /// Failed attempts before the pause between them grows.
+    pub(super) max_attempts: u32,
+    /// Pause between those attempts.
+    pub(super) retry_delay: Duration,
+    /// Longest time that a planned handover waits for the follower configuration to be in force.
+    pub(super) demote_timeout: Duration,
+}
+
+/// Something happened.
+#[derive(Clone, Debug)]
+pub(super) enum Event {
+    /// Nothing but time: [`State::wake_at`] has come.
+    Tick,
+    /// The group's view of leadership changed, or this member's authority was renewed.
+    Leadership(Leadership),
+    /// Whether other members could lead.
+    Others(Others),
+    /// The local Prometheus changed.
+    Prometheus(PrometheusState),
+    /// The source file changed: its configuration, or why it is invalid.
+    Source(Result<Arc<Config>, String>),
+    /// The write in flight ended.
+    Wrote(Result<(), Failure>),
+    /// The reload in flight lasts long.
+    ReloadIsSlow,
+    /// The reload in flight ended.
+    Reloaded(Result<(), Failure>),
+    /// An operator asks to give leadership up.
+    StepDown {
+        /// Names the answer.
+        id: u64,
+        /// Why, for ledger and logs.
+        reason: String,
+    },
+    /// An operator asks not to lead.
+    Cordon {
+        /// Names the answer.
+        id: u64,
+    },
+    /// An operator takes a cordon back.
+    Uncordon {
+        /// Names the answer.
+        id: u64,
+    },
+    /// The process goes away.
+    Shutdown,
+    /// The group's answer to [`Action::HandOver`].
+    HandedOver(Result<String, CommandError>),
+}
+
+/// Why a write or reload did not happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// Authority had ended right before it: nothing was done.
+    NoAuthority,
+    /// An error for people.
+    Error(String),
+}
+
+/// Something to do. The runner does them in order; writes, reloads and handovers report back by an [`Event`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Replace the output file. A leader's only with authority right before the rename.
+    Write(Target),
+    /// Tell Prometheus to reload. For a leader's only with authority right before the request.
+    Reload(Target),
+    /// Hand leadership over, for this reason.
+    HandOver(String),
+    /// Tell the group whether this member can lead.
+    Tell(Eligibility),
+    /// Answer a command.
+    Answer(u64, Result<String, String>),
+    /// All is done: the runner ends.
+    Finish,
+}
+
+/// Whether other members could lead, as the group's status tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Others {
+    pub(super) eligible: bool,
+    /// Why not, member by member.
+    pub(super) detail: String,
+}
+
+impl Others {
+    pub(super) fn of(status: &GroupStatus) -> Self {
+        let others: Vec<_> = status
+            .members
+            .iter()
+            .filter(|m| !m.this && matches!(m.kind, MemberKind::Voter | MemberKind::Learner))
+            .collect();
+        let eligible = others.iter().any(|m| m.kind == MemberKind::Voter && m.eligible == Some(true));
+        if eligible {
+            return Self { eligible, detail: String::new() };
+        }
+        let words: Vec<_> = others
+            .iter()
+            .map(|m| match (m.kind, m.eligible) {
+                (_, None) => format!("{} has not answered yet", m.name),
+                (_, Some(true)) => format!("{} has no vote yet", m.name),
+                (_, Some(false)) => format!("{} cannot: {}", m.name, m.eligibility_reason),
+            })
+            .collect();
+        let detail = if words.is_empty() { "there is no other data replica".to_owned() } else { words.join("; ") };
+        Self { eligible, detail }
+    }
+}
+
+/// A reload in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reloading {
+    pub(super) target: Target,
+    /// The file was replaced, or Prometheus was seen gone, meanwhile: success says nothing about what is in force.
+    pub(super) stale: bool,
+    pub(super) slow: bool,
+}
+
+/// Failed attempts to bring the wanted configuration into force.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Retry {
+    pub(super) failures: u32,
+    pub(super) at: Option<Instant>,
+    pub(super) error: Option<String>,
+}
+
+/// Why this member gives leadership up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    StepDown { id: u64, reason: String },
+    Cordon,
+    Shutdown,
+}
+
+/// A planned handover under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Leaving {
+    /// The follower configuration is being put in force; authority is kept meanwhile.
+    Demoting { cause: Cause, deadline: Instant },
+    /// The group hands over.
+    HandingOver {
+        cause: Cause,
+        /// The follower configuration was not in force in time.
+        forced: bool,
+    },
+}
+
+/// All that role control knows.
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; none excludes another")]
+pub(super) struct State {
+    pub(super) policy: Policy,
+
+    pub(super) leadership: Leadership,
+    /// Authority at the last step.
+    pub(super) held: bool,
+    pub(super) others: Others,
+    pub(super) prometheus: PrometheusState,
+    /// The last good configuration.
+    pub(super) config: Option<Arc<Config>>,
+    /// Why the newest source file is not `config`.
+    pub(super) source_error: Option<String>,
+    pub(super) cordoned: bool,
+    /// A planned handover because of the cordon failed: the group does it in its own way (group rule 12).
+    pub(super) cordon_left_to_group: bool,
+    pub(super) shutting_down: bool,
+    pub(super) leaving: Option<Leaving>,
+
+    /// What should be in force.
+    pub(super) wanted: Option<Target>,
+    /// What the output file holds; `None`: not known.
+    pub(super) file: Option<ConfigHash>,
+    pub(super) writing: Option<Target>,
+    /// What Prometheus surely runs with; `None`: not known.
+    pub(super) applied: Option<Target>,
+    pub(super) reloading: Option<Reloading>,
+    /// Prometheus may run with a leader's configuration.
+    pub(super) may_lead: bool,
+    /// Prometheus has accepted a configuration from this process.
+    pub(super) asserted: bool,
+    pub(super) retry: Retry,
+    /// What the group was told last.
+    pub(super) told: Option<Eligibility>,
+}
+
+impl State {
+    /// The state at the start: a follower whose file was written, and a Prometheus that nothing is known of.
+    pub(super) fn new(policy: Policy, config: Option<Arc<Config>>, source_error: Option<String>) -> Self {
+        Self {
+            policy,
+            leadership: Leadership::default(),
+            held: false,
+            others: Others::default(),
+            prometheus: PrometheusState::default(),
+            file: config.as_ref().map(|config| config.target(Role::Follower).hash),
+            config,
+            source_error,
+            cordoned: false,
+            cordon_left_to_group: false,
+            shutting_down: false,
+            leaving: None,
+            wanted: None,
+            writing: None,
+            applied: None,
+            reloading: None,
+            may_lead: true,
+            asserted: false,
+            retry: Retry::default(),
+            told: None,
+        }
+    }
+
+    /// Whether this member leads, be it that its authority is not confirmed yet.
+    pub(super) fn leads(&self) -> bool {
+        self.held || self.leadership.leader.as_ref().is_some_and(|leader| leader.is_self)
+    }
+
+    /// Whether the wanted configuration is in force.
+    pub(super) fn in_force(&self) -> bool {
+        self.wanted.is_some_and(|wanted| self.applied.is_some_and(|applied| applied.hash == wanted.hash))
+    }
+
+    /// Whether Prometheus does not run with a leader's overrides, or will not when it comes up.
+    pub(super) fn demoted(&self) -> bool {
+        let Some(config) = &self.config else { return true };
+        let follower = config.target(Role::Follower).hash;
+        let told = self.applied.is_some_and(|applied| applied.hash == follower);
+        self.file == Some(follower) && (told || self.prometheus.running == Running::No)
+    }
+
+    /// When time alone asks for a step: authority ends, a retry is due, or a handover has waited long enough.
+    pub(super) fn wake_at(&self) -> Option<Instant> {
+        let authority = self.held.then(|| self.leadership.authority_deadline()).flatten();
+        let handover = match &self.leaving {
+            Some(Leaving::Demoting { deadline, .. }) => Some(*deadline),
+            _ => None,
+        };
+        [authority, handover, self.retry.at].into_iter().flatten().min()
+    }
+}

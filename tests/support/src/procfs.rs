@@ -1,0 +1,50 @@
+//! Memory and processor time of another process, from `/proc`.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+/// One reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Resident memory in bytes.
+    pub resident_bytes: u64,
+    /// User and system time since it started; counted in ticks of 10 ms.
+    pub cpu: Duration,
+}
+
+impl Usage {
+    /// Reads process `id`.
+    pub fn read(id: u32) -> Result<Self> {
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/{id}/{file}")).context("read /proc");
+        parse(&read("stat")?, &read("status")?).with_context(|| format!("/proc/{id} is not as expected"))
+    }
+}
+
+fn parse(stat: &str, status: &str) -> Option<Usage> {
+    // The command's name, in brackets, may hold spaces and brackets itself. After it come the fields from the third on.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    let cpu = Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second());
+    Some(Usage { resident_bytes: kilobytes * 1024, cpu })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[test]
+    fn fields_are_found_behind_an_ugly_name() {
+        let stat = "7 (a) b) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0";
+        let usage = parse(stat, "Name:\tx\nVmRSS:\t  2048 kB\n").unwrap();
+        assert_eq!(usage, Usage { resident_bytes: 2 << 20, cpu: Duration::from_secs(3) });
+    }
+
+    #[test]
+    fn the_own_process_can_be_read() {
+        assert!(Usage::read(std::process::id()).unwrap().resident_bytes > 0);
+    }
+}

@@ -1,0 +1,128 @@
+//! The two-section source file of one member, as a plain file or as Kubernetes mounts a `ConfigMap`.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// Key under which the file lies in a `ConfigMap`.
+const KEY: &str = "config.yaml";
+
+/// What a member scrapes and where its leader section ships to.
+#[derive(Clone, Debug)]
+pub struct SourceSpec {
+    /// Time between two scrapes, in milliseconds.
+    pub scrape_interval_ms: u32,
+    /// The target.
+    pub target: SocketAddr,
+    /// The storage Prometheus; `None`: no `leader` section.
+    pub storage: Option<SocketAddr>,
+    /// Put as label `shipped_by` on everything that is shipped.
+    pub shipped_by: String,
+    /// More jobs of the `follower` section, by name: they scrape the same target.
+    pub extra_jobs: Vec<String>,
+}
+
+impl SourceSpec {
+    /// The file.
+    pub fn render(&self) -> String {
+        let Self { scrape_interval_ms: interval, target, shipped_by, .. } = self;
+        let job = |name: &str| format!("    - {{job_name: {name}, static_configs: [{{targets: ['{target}']}}]}}\n");
+        let names = std::iter::once("demo").chain(self.extra_jobs.iter().map(String::as_str));
+        let jobs = names.map(job).collect::<Vec<_>>().concat();
+        let leader = self.storage.map_or_else(String::new, |storage| {
+            format!(
+                "leader:
+  remote_write:
+    - url: http://{storage}/api/v1/write
+      queue_config: {{batch_send_deadline: 200ms, max_shards: 1}}
+      write_relabel_configs:
+        - {{target_label: shipped_by, replacement: {shipped_by}}}
+"
+            )
+        });
+        format!(
+            "follower:
+  global: {{scrape_interval: {interval}ms, scrape_timeout: {interval}ms}}
+  scrape_configs:
+{jobs}{leader}"
+        )
+    }
+}
+
+/// A source file on disk that tests change.
+#[derive(Debug)]
+pub struct SourceFile {
+    dir: PathBuf,
+    /// Generations written so far, for the names of a `ConfigMap`'s data directories.
+    generation: u32,
+    config_map: bool,
+}
+
+impl SourceFile {
+    /// A plain file in `dir`.
+    pub fn plain(dir: &Path, text: &str) -> Result<Self> {
+        Self::new(dir, false, text)
+    }
+
+    /// A file as Kubernetes mounts a `ConfigMap` in `dir`: a link to `..data/config.yaml`, and `..data` itself a link
+    /// to a directory of the present generation.
+    pub fn config_map(dir: &Path, text: &str) -> Result<Self> {
+        let file = Self::new(dir, true, text)?;
+        symlink(Path::new("..data").join(KEY), file.path()).context("link the key")?;
+        Ok(file)
+    }
+
+    fn new(dir: &Path, config_map: bool, text: &str) -> Result<Self> {
+        std::fs::create_dir_all(dir)?;
+        let mut file = Self { dir: dir.into(), generation: 0, config_map };
+        file.write(text)?;
+        Ok(file)
+    }
+
+    /// Where the sidecar reads it.
+    pub fn path(&self) -> PathBuf {
+        self.dir.join(KEY)
+    }
+
+    /// Changes it: in place, as an editor does, or by swapping `..data`, as the kubelet does.
+    pub fn write(&mut self, text: &str) -> Result<()> {
+        if !self.config_map {
+            return std::fs::write(self.path(), text).context("write the source file");
+        }
+        self.generation += 1;
+        let data = format!("..generation_{}", self.generation);
+        std::fs::create_dir(self.dir.join(&data))?;
+        std::fs::write(self.dir.join(&data).join(KEY), text)?;
+        let old = std::fs::read_link(self.dir.join("..data")).ok();
+        symlink(&data, self.dir.join("..data_tmp"))?;
+        std::fs::rename(self.dir.join("..data_tmp"), self.dir.join("..data")).context("swap ..data")?;
+        if let Some(old) = old {
+            std::fs::remove_dir_all(self.dir.join(old))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[test]
+    fn both_styles_show_the_newest_text_at_one_path() {
+        let dir = tempfile::tempdir().unwrap();
+        for mut file in [
+            SourceFile::plain(&dir.path().join("plain"), "one").unwrap(),
+            SourceFile::config_map(&dir.path().join("map"), "one").unwrap(),
+        ] {
+            assert_eq!(std::fs::read_to_string(file.path()).unwrap(), "one");
+            file.write("two").unwrap();
+            file.write("three").unwrap();
+            assert_eq!(std::fs::read_to_string(file.path()).unwrap(), "three");
+        }
+        let left: Vec<_> = std::fs::read_dir(dir.path().join("map")).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left.len(), 3, "the key, ..data and one generation: {left:?}");
+    }
+}
