@@ -9,6 +9,7 @@
 //! through watch channels.
 
 pub mod api;
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod discovery;

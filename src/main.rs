@@ -4,40 +4,54 @@
 
 use std::process::ExitCode;
 
+use prometheus_elector::cli::{self, CliError, Output};
 use prometheus_elector::config::{self, Command, Environment, logging};
-use prometheus_elector::discovery::host::HostNames;
+use prometheus_elector::{app, discovery};
 
 fn main() -> ExitCode {
-    let host = HostNames { host: rustix::system::uname().nodename().to_string_lossy().into_owned(), fqdn: None };
-    let (command, logs) = match config::parse(std::env::args_os(), &Environment::of_process(host)) {
+    let environment = Environment::of_process(discovery::host::read());
+    let (command, logs) = match config::parse(std::env::args_os(), &environment) {
         Ok(parsed) => parsed,
         Err(error) => {
             error.print();
             return ExitCode::from(error.exit_code());
         }
     };
-    match logging::init(&logs).map_err(anyhow::Error::from).and_then(|()| dispatch(command)) {
+    match command {
+        Command::Run(settings) => with_logs(&logs, || app::run(*settings)),
+        Command::Init(settings) => with_logs(&logs, || app::init(&settings)),
+        command => cli::finish(ask(command)),
+    }
+}
+
+fn with_logs(logs: &config::LogSettings, run: impl FnOnce() -> anyhow::Result<()>) -> ExitCode {
+    match logging::init(logs).map_err(anyhow::Error::from).and_then(|()| run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("prometheus-elector: {error:#}");
+            tracing::error!(error = %format!("{error:#}"), "prometheus-elector failed");
             ExitCode::FAILURE
         }
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "every command hands its settings on")]
-fn dispatch(command: Command) -> anyhow::Result<()> {
+/// The commands that print an answer and end.
+fn ask(command: Command) -> Result<Output, CliError> {
     match command {
-        Command::Run(_)
-        | Command::Init(_)
-        | Command::Render { .. }
-        | Command::CheckConfig { .. }
-        | Command::Status { .. }
-        | Command::StepDown(_)
-        | Command::Cordon(_)
-        | Command::Uncordon(_)
-        | Command::MemberList(_)
-        | Command::MemberRemove { .. }
-        | Command::Recover { .. } => anyhow::bail!("this build reads its command line only"),
+        Command::Render { source, role } => cli::render(&source, role),
+        Command::CheckConfig { source } => cli::check_config(&source),
+        Command::Status { client, json } => wait(cli::status(client.admin, json)),
+        Command::StepDown(client) => wait(cli::step_down(client.admin)),
+        Command::Cordon(client) => wait(cli::cordon(client.admin)),
+        Command::Uncordon(client) => wait(cli::uncordon(client.admin)),
+        Command::MemberList(client) => wait(cli::member_list(client.admin)),
+        Command::MemberRemove { client, name } => wait(cli::member_remove(client.admin, &name)),
+        Command::Recover { client, data_dir } => wait(cli::recover(client.admin, &data_dir)),
+        // Handled before: they log instead of printing.
+        Command::Run(_) | Command::Init(_) => Ok(Output::default()),
     }
+}
+
+fn wait(answer: impl Future<Output = Result<Output, CliError>>) -> Result<Output, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Runtime)?;
+    runtime.block_on(answer)
 }

@@ -23,7 +23,7 @@ use crate::shared::Shared;
 use crate::store::{self, Identity, LogStore, Standing, StateMachine, StoreError, Write, Writer};
 use crate::timing::Timing;
 use crate::types::Raft;
-use crate::{GroupEnds, Member, PeerSet};
+use crate::{GroupEnds, Member, NodeId, PeerSet};
 
 /// Snapshot after this many entries; keep this many entries before it; lag at which a snapshot is sent instead
 /// (DESIGN.md, group rule 13).
@@ -106,6 +106,15 @@ impl Group {
         self.stop.send_replace(true);
         self.thread.join().unwrap_or_else(|_| Err(GroupError::Failed("its thread panicked".into())))
     }
+}
+
+/// Makes the member whose state is in `dir` blank, with a new node id: the way out after a majority is lost for good.
+/// For a member that is not running.
+pub fn recover(dir: &std::path::Path) -> Result<NodeId, StoreError> {
+    let (mut disk, _) = store::open(dir)?;
+    let fresh = Identity::new();
+    disk.commit([&Write::Reset(fresh)]).map_err(|source| StoreError::Directory { dir: dir.to_path_buf(), source })?;
+    Ok(fresh.node_id)
 }
 
 fn run_thread(

@@ -29,10 +29,11 @@ pub mod types;
 mod view;
 
 pub use clock::Now;
-pub use group::{Group, GroupConfig, GroupError};
+pub use group::{Group, GroupConfig, GroupError, recover};
 pub use handle::{CommandError, Eligibility, GroupEnds, GroupHandle, Request};
 pub use leadership::{Authority, Leader, Leadership};
 pub use network::{Token, TokenError};
 pub use peers::{Member, NodeId, Peer, PeerSet};
 pub use status::{GroupState, GroupStatus, LedgerEntry, MemberKind, MemberStatus};
+pub use store::StoreError;
 pub use timing::Timing;

@@ -1,4 +1,4 @@
-//! The admin router: step-down, cordon, uncordon, removal of members. Loopback only, guarded by [`super::guard`].
+//! The admin router: step-down, cordon, uncordon, removal of members, recover. Loopback only, guarded by [`super::guard`].
 //!
 //! Each command is answered once its outcome is known, at the latest after [`COMMAND_TIMEOUT`]; it is not taken back
 //! then. Answers are JSON, `{"message": …}` or `{"error": …}`, and each is a sentence.
@@ -91,6 +91,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/cordon", post(cordon))
         .route("/uncordon", post(uncordon))
         .route("/members/{name}/remove", post(remove))
+        .route("/recover", post(recover))
         .route("/status", get(status))
         .method_not_allowed_fallback(async || {
             Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "commands are POST requests, /status is a GET request")
@@ -98,7 +99,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .fallback(async || {
             Refusal::new(
                 StatusCode::NOT_FOUND,
-                "no such admin request; there are: /step-down, /cordon, /uncordon, /members/NAME/remove and /status",
+                "no such admin request; there are: /step-down, /cordon, /uncordon, /members/NAME/remove, /recover and /status",
             )
         })
         .layer(axum::middleware::from_fn(guard::guard))
@@ -151,6 +152,14 @@ async fn remove(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> 
         Ok(format!("removed {name} (node {id}) from the group"))
     };
     command("member remove", outcome).await
+}
+
+async fn recover(State(shared): State<Arc<Shared>>) -> Answer {
+    let outcome = async {
+        let id = shared.inputs.group.recover().await?;
+        Ok(format!("this member is blank now, with the new node id {id}; it forms or joins a group by itself"))
+    };
+    command("recover", outcome).await
 }
 
 async fn ask_role(

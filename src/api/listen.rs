@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpSocket};
 const BACKLOG: u32 = 1024;
 
 /// Binds, and tells the address with the port that the system chose.
-pub(super) fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+pub(crate) fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     let listener = match bind_exactly(address) {
         Err(error) if address.ip() == IpAddr::from([0_u16; 8]) && lacks_ipv6(&error) => {
             let fallback = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());

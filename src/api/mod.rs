@@ -13,7 +13,7 @@
 
 pub(crate) mod admin;
 mod guard;
-mod listen;
+pub(crate) mod listen;
 mod public;
 mod ready;
 mod serve;

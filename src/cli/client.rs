@@ -67,6 +67,11 @@ pub async fn uncordon(admin: SocketAddr) -> Result<Output, CliError> {
     command(admin, "/uncordon", "prometheus-elector uncordon").await
 }
 
+/// `recover`, of a member that is running.
+pub(super) async fn recover(admin: SocketAddr) -> Result<Output, CliError> {
+    command(admin, "/recover", "prometheus-elector recover --yes").await
+}
+
 /// Sends a command; `retry` is what to run on the leader if only that one can do it.
 async fn command(admin: SocketAddr, path: &str, retry: &str) -> Result<Output, CliError> {
     match exchange(admin, Method::POST, path, COMMAND_PATIENCE).await {

@@ -1,4 +1,4 @@
-//! Subcommands that do not run the sidecar: `render`, `check-config`, and the clients of a running sidecar.
+//! Subcommands that do not run the sidecar: `render`, `check-config`, `recover`, and the clients of a running sidecar.
 //!
 //! Each is a function from plain inputs to what it prints; [`finish`] prints it and makes the exit code: 0, or 1 with
 //! one message on standard error. Clients talk to the loopback admin address, which answers as long as the process
@@ -14,8 +14,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use elector_raft::StoreError;
+
 pub use client::{cordon, member_list, member_remove, status, step_down, uncordon};
-pub use offline::{Variants, check_config, render};
+pub use offline::{check_config, recover, render};
 
 /// What a subcommand prints.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,6 +78,12 @@ pub enum CliError {
         /// What to run there.
         command: String,
     },
+    /// The durable state of the group cannot be changed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No runtime for the request.
+    #[error("cannot start: {0}")]
+    Runtime(std::io::Error),
     /// The source file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {

@@ -22,7 +22,7 @@ pub(super) enum RawCommand {
     CheckConfig,
     /// Show members, roles, term and health, as the sidecar on this host sees them
     ///
-    /// Asks the running sidecar at --api-listen-address. Changes nothing and writes nothing to the disk.
+    /// Asks the running sidecar at --admin-listen-address. Changes nothing and writes nothing to the disk.
     Status {
         /// Print the whole status as JSON instead of a table
         #[arg(long)]
@@ -50,12 +50,14 @@ pub(super) enum RawCommand {
     },
     /// Last resort after a majority of the members is lost for good: make this member blank
     ///
-    /// Works on the disk, with the sidecar stopped: it gives up the group's state in --raft-data-dir (found beside
-    /// --output when it is not given): votes, log, membership and history of the old group. The member comes back under
-    /// a new node id, and can form or join a group again. --config and --output stay as they are.
+    /// Gives up the group's state in --raft-data-dir (found beside --output when it is not given): votes, log,
+    /// membership and history of the old group. The member gets a new node id, and can form or join a group again.
+    /// --config and --output stay as they are. A sidecar that is running does it itself, asked at
+    /// --admin-listen-address; otherwise this works on the disk.
     ///
     /// DANGER: while a majority of the old group is alive or can come back, this can make two groups, and so two
-    /// writers. Stop all the old members first, run it on each that is left, then start them.
+    /// writers. Be sure that the lost members stay lost, run it on each that is left, and take the lost ones out of DNS or
+    /// --peers: they count towards the majority that forms the group.
     Recover {
         /// Confirm it; without this nothing is done
         #[arg(long)]
@@ -67,13 +69,13 @@ pub(super) enum RawCommand {
 pub(super) enum RawMemberCommand {
     /// List the members of the group
     ///
-    /// Asks the running sidecar at --api-listen-address. Changes nothing and writes nothing to the disk.
+    /// Asks the running sidecar at --admin-listen-address. Changes nothing and writes nothing to the disk.
     List,
     /// Remove a member from the group
     ///
     /// Asks the running sidecar at --admin-listen-address; it must be the leader. Every member records the change on
-    /// its
-    /// disk. Nothing is deleted on the disk of the removed one: stop it, else it asks to be let in again.
+    /// its disk. A removed member that still runs deletes the group's state on its own disk, gets a new node id and
+    /// stays out until its process is started again.
     Remove {
         /// Name of the member, as `status` shows it
         #[arg(value_name = "NAME")]

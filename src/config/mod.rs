@@ -156,6 +156,8 @@ pub enum Command {
     },
     /// Make this member blank; confirmed.
     Recover {
+        /// Where the sidecar is, if it runs.
+        client: ClientSettings,
         /// Directory of the durable state.
         data_dir: PathBuf,
     },

@@ -44,7 +44,7 @@ pub(super) fn command(raw: &RawArgs, facts: &Facts, check: &mut Check) -> Option
         Some(RawCommand::Member { command: RawMemberCommand::Remove { name } }) => {
             client(flags, facts, check).map(|client| Command::MemberRemove { client, name: name.clone() })
         }
-        Some(RawCommand::Recover { yes }) => recover(flags, *yes, check),
+        Some(RawCommand::Recover { yes }) => recover(flags, *yes, facts, check),
     }
 }
 
@@ -319,7 +319,7 @@ fn client(raw: &RawFlags, facts: &Facts, check: &mut Check) -> Option<ClientSett
     good.then_some(ClientSettings { api: (ip, api.port()).into(), admin })
 }
 
-fn recover(raw: &RawFlags, yes: bool, check: &mut Check) -> Option<Command> {
+fn recover(raw: &RawFlags, yes: bool, facts: &Facts, check: &mut Check) -> Option<Command> {
     let missing = "the directory of the group's state (or --output, beside which it is by default)";
     let output = present(raw.files.output.as_deref());
     if present(raw.group.raft_data_dir.as_deref()).is_none() && output.is_none() {
@@ -331,5 +331,6 @@ fn recover(raw: &RawFlags, yes: bool, check: &mut Check) -> Option<Command> {
              live: read `prometheus-elector recover --help`, then repeat it with --yes",
         ));
     }
-    data_dir(raw, false, check).map(|data_dir| Command::Recover { data_dir })
+    let (client, data_dir) = (client(raw, facts, check), data_dir(raw, false, check));
+    Some(Command::Recover { client: client?, data_dir: data_dir? })
 }

@@ -1,11 +1,38 @@
 //! Finds the peers: DNS (SRV, then A/AAAA), or a static list -> [`elector_raft::PeerSet`]; keeps the last good answer.
+//!
+//! ```text
+//! hosts file, kernel --------> host::read      the own names, for defaults of what this member advertises
+//! list or headless service --> Discovery       watch<PeerSet>: who may be a member
+//! host name -----------------> DialResolver    addresses for a dial now
+//! ```
+//!
+//! DNS tells where members are; only the group decides who is one. No failure of DNS ends anything here: lookups go on,
+//! and what was known stays in use.
 
+mod answer;
+mod dial;
+mod dns;
+mod error;
 pub mod host;
+mod hosts;
+mod journal;
+mod peers;
+mod service;
+mod system;
+mod task;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use elector_raft::Peer;
+
+pub use self::dial::DialResolver;
+pub use self::error::{DiscoveryError, LookupError};
+pub use self::journal::LookupStatus;
+pub use self::peers::PEERS_MAX;
+pub use self::task::Discovery;
 
 /// Where peers come from.
 #[derive(Clone, Debug)]

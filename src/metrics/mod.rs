@@ -10,6 +10,7 @@
 //! `docs/metrics.md` lists every family; a test holds it against this code.
 
 mod control;
+mod discovery;
 mod election;
 mod exposition;
 mod notifier;
@@ -23,18 +24,18 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeMet
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+use tokio::sync::watch;
 
 pub use exposition::Format;
 pub use notifier::NotifierMetrics;
 
+use crate::discovery::LookupStatus;
 use crate::role::RoleHandle;
 
 /// Every family of the process. Built once; other pieces add theirs through [`Metrics::registry_mut`] before it is
 /// shared.
 #[derive(Debug)]
 pub struct Metrics {
-    /// Calls to the reload endpoint: hand a clone to role control.
-    pub notifier: NotifierMetrics,
     transitions: election::LastTransition,
     registry: Registry,
 }
@@ -42,18 +43,22 @@ pub struct Metrics {
 impl Metrics {
     /// Registers all families of group and role control. `member` becomes the label `member_id`; `role` is `None` for
     /// a witness, which has no Prometheus and none of the families about one.
-    pub fn new(member: &str, group: &GroupHandle, role: Option<&RoleHandle>) -> Self {
+    pub fn new(member: &str, group: &GroupHandle, role: Option<(&RoleHandle, &NotifierMetrics)>) -> Self {
         let mut registry = Registry::default();
-        let notifier = NotifierMetrics::default();
         let transitions = election::LastTransition::default();
         registry.register_collector(Box::new(BuildInfo));
         registry.register_collector(Box::new(election::ElectionCollector::new(member, group)));
         transitions.register(&mut registry);
-        if let Some(role) = role {
+        if let Some((role, notifier)) = role {
             registry.register_collector(Box::new(control::ControlCollector::new(role)));
             notifier.register(&mut registry);
         }
-        Self { notifier, transitions, registry }
+        Self { transitions, registry }
+    }
+
+    /// Adds the families about discovery.
+    pub fn register_discovery(&mut self, lookups: watch::Receiver<LookupStatus>) {
+        self.registry.register_collector(Box::new(discovery::DiscoveryCollector::new(lookups)));
     }
 
     /// Adds the metrics of the process (`--runtime-metrics`).

@@ -9,6 +9,7 @@ use elector_raft::{Authority, GroupEnds, GroupHandle, GroupStatus, Leadership, M
 use tokio::sync::{mpsc, watch};
 
 use super::*;
+use crate::proxy::ProxyMetrics;
 use crate::role::{ConfigStatus, RoleStatus};
 
 /// Whoever adds families in another piece registers them here too, so that promtool and `docs/metrics.md` see them.
@@ -47,11 +48,15 @@ fn everything() -> (Metrics, GroupEnds) {
     };
     let (_, status) = watch::channel(Arc::new(RoleStatus { eligible: true, config, ..RoleStatus::default() }));
     let role = RoleHandle { status, commands: mpsc::channel(1).0 };
-    let mut metrics = Metrics::new("prom-\"0\"", &group, Some(&role));
+    let notifier = NotifierMetrics::default();
+    let mut metrics = Metrics::new("prom-\"0\"", &group, Some((&role, &notifier)));
+    let lookups = LookupStatus { answered: 3, not_found: 1, failed: 2, ..LookupStatus::default() };
+    metrics.register_discovery(watch::channel(lookups).1);
+    ProxyMetrics::default().register(metrics.registry_mut());
     metrics.register_process();
-    metrics.notifier.calls.inc_by(5);
-    metrics.notifier.errors.inc_by(2);
-    metrics.notifier.duration.observe(0.02);
+    notifier.calls.inc_by(5);
+    notifier.errors.inc_by(2);
+    notifier.duration.observe(0.02);
     (metrics, ends)
 }
 

@@ -157,7 +157,7 @@ impl Bench {
     async fn hand_over_request(&mut self) -> oneshot::Sender<Result<String, elector_raft::CommandError>> {
         match timeout(Duration::from_mins(10), self.group.requests.recv()).await.expect("a request").unwrap() {
             Request::HandOver { reply, .. } => reply,
-            other @ Request::Remove { .. } => panic!("unexpected {other:?}"),
+            other => panic!("unexpected {other:?}"),
         }
     }
 }

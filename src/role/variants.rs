@@ -7,17 +7,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::Role;
-
-/// What rendering a source file gives.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Variants {
-    /// Configuration of a follower.
-    pub follower: Bytes,
-    /// Configuration of the leader; equal to the follower's when there is nothing to override by rewriting.
-    pub leader: Bytes,
-    /// What the user should know about the source file, in plain words.
-    pub warnings: Vec<String>,
-}
+pub use crate::render::Rendered as Variants;
 
 /// Renders a source file, or says in one line what is wrong with it. Called off the asynchronous threads.
 pub type Renderer = Arc<dyn Fn(&[u8]) -> Result<Variants, String> + Send + Sync>;

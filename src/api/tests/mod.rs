@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::metrics::NotifierMetrics;
 use crate::role::{RoleCommand, RoleStatus};
 
 /// What stands in for group and role control.
@@ -23,6 +24,7 @@ struct Ends {
     group: GroupEnds,
     role: watch::Sender<Arc<RoleStatus>>,
     commands: mpsc::Receiver<RoleCommand>,
+    notifier: NotifierMetrics,
     shutting_down: CancellationToken,
 }
 
@@ -50,17 +52,18 @@ fn inputs(witness: bool) -> (ApiInputs, Ends) {
     let (commands, commands_end) = mpsc::channel(4);
     let handle = RoleHandle { status, commands };
     let shutting_down = CancellationToken::new();
+    let notifier = NotifierMetrics::default();
     let handle = Some(handle).filter(|_| !witness);
     let inputs = ApiInputs {
         member: "prom-0".to_owned(),
-        metrics: Arc::new(Metrics::new("prom-0", &group, handle.as_ref())),
+        metrics: Arc::new(Metrics::new("prom-0", &group, handle.as_ref().map(|role| (role, &notifier)))),
         group,
         role: handle,
         warnings: Vec::new(),
         shutting_down: shutting_down.clone(),
         fallback: None,
     };
-    (inputs, Ends { group: group_ends, role, commands: commands_end, shutting_down })
+    (inputs, Ends { group: group_ends, role, commands: commands_end, notifier, shutting_down })
 }
 
 fn shared(inputs: ApiInputs) -> Arc<Shared> {

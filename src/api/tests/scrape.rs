@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 async fn a_real_prometheus_takes_every_family() {
     let (inputs, ends) = inputs(false);
     ends.leads("prom-0", true, Authority::SoleVoter);
-    inputs.metrics.notifier.errors.inc_by(3);
+    ends.notifier.errors.inc_by(3);
     let api = Api::bind(&ApiSettings {
         listen: "127.0.0.1:0".parse().unwrap(),
         admin_listen: "127.0.0.1:0".parse().unwrap(),

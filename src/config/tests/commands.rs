@@ -110,7 +110,7 @@ fn recover_finds_the_directory_as_the_sidecar_does_and_wants_a_yes() {
         ("recover --yes -output /out/p.yaml", "/out/.prometheus-elector-raft"),
         ("-output p.yaml recover --yes", ".prometheus-elector-raft"),
     ] {
-        let Command::Recover { data_dir } = command(line, &[]) else { panic!("{line}") };
+        let Command::Recover { data_dir, .. } = command(line, &[]) else { panic!("{line}") };
         assert_eq!(data_dir, PathBuf::from(dir), "{line}");
     }
     assert_eq!(

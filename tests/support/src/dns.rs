@@ -117,6 +117,11 @@ impl TestDns {
         zone.add(&name, RData::CNAME(CNAME(absolute(&key(target)))));
     }
 
+    /// From now on an alias is answered alone, without what it stands for, as a server without recursion does.
+    pub fn set_aliases_alone(&self, alone: bool) {
+        self.zone().aliases_alone = alone;
+    }
+
     /// Removes one name and everything below it, e.g. a whole service.
     pub fn remove(&self, name: &str) {
         self.zone().remove_below(&key(name));
@@ -164,6 +169,7 @@ struct Zone {
     mode: Mode,
     mode_by_type: HashMap<RecordType, Mode>,
     delay: Duration,
+    aliases_alone: bool,
     queries: HashMap<(String, RecordType), usize>,
     queries_tcp: usize,
 }
@@ -208,6 +214,9 @@ impl Zone {
             });
             let Some((record, target)) = alias else { break };
             answers.push(record);
+            if self.aliases_alone {
+                return (answers, ResponseCode::NoError);
+            }
             name = target;
         }
         let suffix = format!(".{name}");

@@ -1,0 +1,278 @@
+//! The only place that wires the pieces: build (bind sockets, write the follower configuration) -> spawn -> drain.
+//!
+//! ```text
+//! start:    bind API, admin and Raft sockets -> role control writes the follower configuration -> group -> everything else
+//! shutdown: not ready -> follower configuration in force, leadership handed over -> open requests finish -> group stops
+//! ```
+//!
+//! Two runtimes: the group has a thread of its own; everything else shares this one (DESIGN.md, "The pieces").
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use elector_raft::{Eligibility, Group, GroupConfig, GroupHandle, Member, Timing, Token};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{Api, ApiInputs, Fallback, listen};
+use crate::config::{GroupSettings, InitSettings, Settings};
+use crate::discovery::{DialResolver, Discovery};
+use crate::metrics::{Metrics, NotifierMetrics};
+use crate::prometheus::file;
+use crate::proxy::{self, Proxy, ProxySettings};
+use crate::render::render;
+use crate::role::RoleController;
+
+/// Part of the grace delay that is kept for open requests when the handover takes all the time it may.
+const DRAIN_SHARE: u32 = 3;
+
+/// Runs the sidecar until SIGTERM or SIGINT; the error is what made it stop otherwise.
+pub fn run(settings: Settings) -> anyhow::Result<()> {
+    // Nothing speaks TLS yet, but the HTTP client wants to know who would. An error means that it knows already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut signals = Signals::new()?;
+        let app = App::build(settings)?;
+        app.run(&mut signals).await
+    })
+}
+
+/// Writes the follower configuration once (`--init`).
+pub fn init(settings: &InitSettings) -> anyhow::Result<()> {
+    let source = &settings.source;
+    let bytes = std::fs::read(source).with_context(|| format!("config {}", source.display()))?;
+    let rendered = render(&bytes).with_context(|| format!("config {}", source.display()))?;
+    for warning in &rendered.warnings {
+        tracing::warn!(%warning, "configuration");
+    }
+    file::replace(&settings.output, &rendered.follower, settings.output_mode)?;
+    tracing::info!(output = %settings.output.display(), "wrote the follower configuration");
+    Ok(())
+}
+
+/// The built sidecar.
+struct App {
+    group: Group,
+    handle: GroupHandle,
+    role: Option<RoleTask>,
+    api: JoinHandle<()>,
+    shutting_down: CancellationToken,
+    drain: CancellationToken,
+    grace: Duration,
+    background: Vec<JoinHandle<()>>,
+}
+
+/// Role control at work.
+struct RoleTask {
+    task: JoinHandle<()>,
+    shutdown: CancellationToken,
+}
+
+impl App {
+    fn build(settings: Settings) -> anyhow::Result<Self> {
+        for warning in &settings.warnings {
+            tracing::warn!(%warning, "settings");
+        }
+        let api = Api::bind(&settings.api)?;
+        let (raft_listener, raft_addr) = listen::bind(settings.group.listen).with_context(|| {
+            format!("raft-listen-address {}: cannot listen; is another process using it?", settings.group.listen)
+        })?;
+        let member = advertised(settings.group.member.clone(), api.public_addr, raft_addr);
+        let (handle, ends) = GroupHandle::new();
+        let notifier = NotifierMetrics::default();
+        let role = if let Some(role) = &settings.role {
+            let renderer = Arc::new(|source: &[u8]| render(source).map_err(|error| error.to_string()));
+            Some(RoleController::build(role, handle.clone(), renderer, notifier.clone())?)
+        } else {
+            handle.set_eligibility(Eligibility { eligible: false, reason: "a witness never acts".into() });
+            None
+        };
+        let dns_server = settings.discovery.dns_server;
+        let discovery = Discovery::build(settings.discovery)?;
+        let lookups = discovery.status();
+        let token = settings.group.token_file.as_deref().map(Token::read).transpose()?;
+        let group = Group::start(
+            GroupConfig {
+                member: member.clone(),
+                group_name: settings.group.group_name.clone(),
+                timing: timing(&settings.group),
+                data_dir: settings.group.data_dir.clone(),
+                bootstrap_expect: settings.group.bootstrap_expect,
+                token,
+                listener: raft_listener.into_std()?,
+                // One of its own: a connection to DNS lives on the runtime that first used it.
+                resolver: Some(Arc::new(DialResolver::new(dns_server))),
+                peers: discovery.peers(),
+            },
+            ends,
+        )?;
+        tracing::info!(
+            member = %member.name, version = env!("CARGO_PKG_VERSION"), api = %api.public_addr,
+            admin = %api.admin_addr, raft = %raft_addr, advertised = %member.raft_address, "started"
+        );
+
+        let (role_handle, role) = role.unzip();
+        let mut metrics = Metrics::new(&member.name, &handle, role_handle.as_ref().map(|role| (role, &notifier)));
+        metrics.register_discovery(lookups);
+        if settings.runtime_metrics {
+            metrics.register_process();
+        }
+        let fallback = settings.proxy.map(|proxy| build_proxy(&proxy, &handle, dns_server, &mut metrics));
+        let metrics = Arc::new(metrics);
+        let stop = CancellationToken::new();
+        let background = vec![tokio::spawn(discovery.run(stop)), tokio::spawn(metrics.track_transitions(&handle))];
+        let (shutting_down, drain) = (CancellationToken::new(), CancellationToken::new());
+        let inputs = ApiInputs {
+            member: member.name,
+            group: handle.clone(),
+            role: role_handle,
+            metrics,
+            warnings: settings.warnings,
+            shutting_down: shutting_down.clone(),
+            fallback,
+        };
+        Ok(Self {
+            group,
+            handle,
+            role: role.map(|controller| {
+                let shutdown = CancellationToken::new();
+                RoleTask { task: tokio::spawn(controller.run(shutdown.clone())), shutdown }
+            }),
+            api: tokio::spawn(api.serve(inputs, drain.clone(), settings.shutdown_grace)),
+            shutting_down,
+            drain,
+            grace: settings.shutdown_grace,
+            background,
+        })
+    }
+
+    async fn run(mut self, signals: &mut Signals) -> anyhow::Result<()> {
+        let cause = tokio::select! {
+            name = signals.next() => {
+                tracing::info!(signal = name, grace = ?self.grace, "shutting down");
+                None
+            }
+            () = self.group.ended() => Some("the election group has ended"),
+            _ = &mut self.api => Some("the API has ended"),
+            () = ended(self.role.as_mut()) => Some("role control has ended"),
+        };
+        if let Some(cause) = cause {
+            tracing::error!(cause, "shutting down");
+        }
+        let stopped = tokio::select! {
+            stopped = self.shut_down() => stopped,
+            name = signals.next() => anyhow::bail!("a second {name}: stopped without waiting"),
+        };
+        stopped?;
+        if let Some(cause) = cause {
+            anyhow::bail!("{cause}");
+        }
+        tracing::info!("stopped");
+        Ok(())
+    }
+
+    /// Gives everything up in order, within the grace delay.
+    async fn shut_down(self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + self.grace;
+        self.shutting_down.cancel();
+        let handover_until = deadline - self.grace / DRAIN_SHARE;
+        let handover = give_up_leadership(self.role, &self.handle);
+        if tokio::time::timeout_at(handover_until, handover).await.is_err() {
+            tracing::warn!("the handover was not done in time; another member takes over when the lease ends");
+        }
+        self.drain.cancel();
+        if tokio::time::timeout_at(deadline, self.api).await.is_err() {
+            tracing::warn!("open requests were cut at the end of the grace delay");
+        }
+        for task in self.background {
+            task.abort();
+        }
+        let group = self.group;
+        tokio::task::spawn_blocking(move || group.stop()).await??;
+        Ok(())
+    }
+}
+
+async fn ended(role: Option<&mut RoleTask>) {
+    match role {
+        Some(role) => {
+            let _ = (&mut role.task).await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Role control puts the follower configuration in force, then hands over; a witness only hands over.
+async fn give_up_leadership(role: Option<RoleTask>, group: &GroupHandle) {
+    match role {
+        Some(role) if !role.task.is_finished() => {
+            role.shutdown.cancel();
+            let _ = role.task.await;
+        }
+        Some(_) => {}
+        None => {
+            if let Err(error) = group.hand_over("shutting down").await {
+                tracing::debug!(%error, "nothing to hand over");
+            }
+        }
+    }
+}
+
+/// A port that the system chose is known only now.
+fn advertised(mut member: Member, api: SocketAddr, raft: SocketAddr) -> Member {
+    if let Some(host) = member.api_url.strip_suffix(":0") {
+        member.api_url = format!("{host}:{}", api.port());
+    }
+    if let Some(host) = member.raft_address.strip_suffix(":0") {
+        member.raft_address = format!("{host}:{}", raft.port());
+    }
+    member
+}
+
+fn timing(settings: &GroupSettings) -> Timing {
+    Timing {
+        lease_duration: settings.lease_duration,
+        renew_deadline: settings.renew_deadline,
+        retry_period: settings.retry_period,
+        member_removal_delay: settings.member_removal_delay,
+    }
+}
+
+fn build_proxy(
+    settings: &ProxySettings,
+    group: &GroupHandle,
+    dns_server: Option<SocketAddr>,
+    metrics: &mut Metrics,
+) -> Fallback {
+    let connector = proxy::connector(DialResolver::new(dns_server));
+    let proxy = Proxy::new(settings, group.leadership.clone(), connector);
+    proxy.metrics().register(metrics.registry_mut());
+    Arc::new(move |client, request| {
+        let proxy = proxy.clone();
+        Box::pin(async move { proxy.handle(client, request).await })
+    })
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
