@@ -41,7 +41,6 @@ pub(super) fn merge(
         };
         let current = level.merged[slot].1;
         match decide(tree, current, below) {
-            Decision::Keep => {}
             Decision::Replace => level.merged[slot].1 = below,
             Decision::ReplaceLossy => {
                 level.merged[slot].1 = below;
@@ -104,7 +103,6 @@ impl Level {
 
 /// A cell of the table.
 enum Decision {
-    Keep,
     Replace,
     /// Replace, and say so: a whole mapping or list disappears.
     ReplaceLossy,
@@ -118,7 +116,6 @@ fn decide(tree: &Tree<'_>, follower: NodeId, leader: NodeId) -> Decision {
         (_, View::Scalar(scalar)) if is_null(scalar) => Decision::Replace,
         (View::Scalar(scalar), _) if is_null(scalar) => Decision::Replace,
         (View::Scalar(_), View::Scalar(_) | View::Mapping(_)) => Decision::Replace,
-        (View::Mapping(_), View::Mapping([])) | (View::Sequence(_), View::Sequence([])) => Decision::Keep,
         (View::Mapping(_), View::Mapping(_)) => Decision::Recurse,
         (View::Mapping(_) | View::Sequence(_), View::Scalar(_)) | (View::Sequence(_), View::Mapping(_)) => {
             Decision::ReplaceLossy
