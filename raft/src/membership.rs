@@ -4,6 +4,7 @@
 //! members so; replace a member that lost its disk; note a changed address; add; promote; remove in two steps.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::contacts::{Contact, Contacts};
@@ -41,6 +42,22 @@ pub(crate) enum Change {
     Demote(NodeId),
     /// Remove a learner.
     Drop(NodeId),
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FinishJoint(_) => write!(f, "leave the joint membership"),
+            Self::ConfirmFormed => write!(f, "confirm the group"),
+            Self::Dismiss(id, member) => write!(f, "tell {} ({id}) that it is no member", member.name),
+            Self::AddLearner(id, member) => write!(f, "add {} ({id}) as a learner", member.name),
+            Self::UpdateNode(id, member) => write!(f, "note the addresses of {} ({id})", member.name),
+            Self::Promote(id) => write!(f, "give {id} a vote"),
+            Self::Swap { old, new } => write!(f, "give the vote of {old} to {new}"),
+            Self::Demote(id) => write!(f, "take the vote of {id}"),
+            Self::Drop(id) => write!(f, "remove {id}"),
+        }
+    }
 }
 
 /// What the leader knows.
@@ -94,7 +111,7 @@ impl Situation<'_> {
                 Some((Change::UpdateNode(id, hello.member.clone()), format!("{name} has other addresses now")))
             }
             // It was added, but had stored nothing yet when it lost the promise.
-            Some(_) if hello.standing.cluster() != Some(self.cluster) => {
+            Some(_) if hello.standing.cluster() != Some(self.cluster) && !self.view.matched.contains_key(&id) => {
                 Some((Change::AddLearner(id, hello.member.clone()), format!("{name} has to promise itself again")))
             }
             Some(_) if self.view.is_voter(id) || !self.is_caught_up(id) => None,
@@ -317,6 +334,7 @@ mod tests {
     fn a_promise_lost_before_the_first_entry_is_renewed() {
         let mut world = World::new();
         world.learner(4, 0);
+        world.view.matched.remove(&id(4));
         world.hellos.pop();
         world.hellos.push(hello(4, Standing::Promised(ClusterId(8))));
         assert_eq!(world.next(), Some(Change::AddLearner(id(4), member(4))));

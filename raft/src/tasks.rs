@@ -145,7 +145,7 @@ pub(crate) async fn change(
     change: Change,
     reason: String,
 ) -> Done {
-    let what = format!("{change:?}");
+    let what = change.to_string();
     let result = tokio::time::timeout(WRITE_TIMEOUT, async {
         match change {
             Change::ConfirmFormed => {

@@ -64,7 +64,7 @@ mod tests {
     fn render_prints_exactly_the_bytes_of_the_role_and_warns() {
         let file = source("follower: {a: [1]}\nleader: {a: 2}\n");
         let text = |role| String::from_utf8(render(file.path(), role).unwrap().text).unwrap();
-        assert_eq!(text(Role::Follower), "a:\n  - 1\n");
+        assert_eq!(text(Role::Follower), "a:\n- 1\n");
         assert_eq!(text(Role::Leader), "a: 2\n");
         assert_eq!(render(file.path(), Role::Leader).unwrap().warnings.len(), 1);
     }

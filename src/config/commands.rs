@@ -53,7 +53,7 @@ pub(super) enum RawCommand {
     /// Gives up the group's state in --raft-data-dir (found beside --output when it is not given): votes, log,
     /// membership and history of the old group. The member gets a new node id, and can form or join a group again.
     /// --config and --output stay as they are. A sidecar that is running does it itself, asked at
-    /// --admin-listen-address; otherwise this works on the disk.
+    /// --admin-listen-address; otherwise this changes the files on the disk itself.
     ///
     /// DANGER: while a majority of the old group is alive or can come back, this can make two groups, and so two
     /// writers. Be sure that the lost members stay lost, run it on each that is left, and take the lost ones out of DNS or

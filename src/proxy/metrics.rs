@@ -24,7 +24,7 @@ pub struct ProxyMetrics {
 
 /// Who answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answered {
+pub(crate) enum Answered {
     /// The own Prometheus: this member leads.
     Local,
     /// The Prometheus of another member.
@@ -69,7 +69,7 @@ impl ProxyMetrics {
         );
     }
 
-    pub(super) fn answered(&self, by: Answered, status: StatusCode) {
+    pub(crate) fn answered(&self, by: Answered, status: StatusCode) {
         let target = match by {
             Answered::Local => "local",
             Answered::Leader => "leader",

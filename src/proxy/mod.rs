@@ -37,6 +37,8 @@ mod tests;
 use std::time::Duration;
 
 pub use error::ProxyError;
+#[cfg(test)]
+pub(crate) use metrics::Answered;
 pub use metrics::ProxyMetrics;
 pub use proxied::Proxy;
 pub use upstream::{DialTimeout, connector};
