@@ -14,23 +14,23 @@ from world import ip
 
 
 class Pod:
-    """Pod `ordinal` of a StatefulSet; `files` holds the content of its Secrets by name."""
+    """Pod `ordinal` of a StatefulSet; `number` is unique in the run, `files` holds the content of Secrets by name."""
 
-    def __init__(self, world, stateful_set, ordinal, programs, files):
+    def __init__(self, world, stateful_set, ordinal, number, programs, files):
         self.world, self.programs = world, programs
         self.spec = stateful_set["spec"]["template"]["spec"]
         self.name = f"{stateful_set['metadata']['name']}-{ordinal}"
         self.service = stateful_set["spec"]["serviceName"]
-        self.address = f"10.244.0.{10 + ordinal}"
-        self.dir = world.dir / self.name
+        self.address = f"10.244.0.{10 + number}"
+        self.dir = world.dir / f"pod{number}"
         for volume in self.spec["volumes"]:
             for name, text in files.get(volume.get("secret", {}).get("secretName"), {}).items():
                 path = self.dir / volume["name"] / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text)
         self.containers = {}
-        self.namespace = world.namespace(f"p{ordinal}")
-        link = f"pod{ordinal}"
+        self.namespace = world.namespace(f"p{number}")
+        link = f"pod{number}"
         ip("link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", self.namespace)
         ip("link", "set", link, "master", "br0", "up")
         ip("-n", self.namespace, "link", "set", "eth0", "up")
@@ -58,7 +58,7 @@ class Pod:
     def _run(self, container):
         arguments = [self.in_folder(argument, container) for argument in container["args"]]
         program = next(path for image, path in self.programs.items() if f"/{image}:" in container["image"])
-        name = f"{self.name}.{container['name']}"
+        name = f"{self.dir.name}-{self.name}.{container['name']}"
         return self.world.spawn(name, self.namespace, [program, *arguments], hostname=self.name)
 
     def in_folder(self, argument, container):
