@@ -1,0 +1,62 @@
+# The commands of every day; `make help` lists them. `make test` is what CI runs.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/prometheus-elector
+PEERS := $(CACHE)/peers
+CARGO_DENY := $(CACHE)/tools/bin/cargo-deny
+# Black-box tests start whole groups with real Prometheus: more at once than there are cores only makes them late.
+TEST_THREADS ?= 2
+# Extra arguments of demo and benchmark, e.g. `make demo ARGS=--keep`.
+ARGS ?=
+
+.PHONY: help demo test test-unit test-blackbox test-cluster bench lint deny setup
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Three members, a leader killed, queries going on; ARGS=--keep leaves it running.
+	@tests/setup/tools rust prometheus
+	cargo build --quiet --locked --release --package prometheus-elector
+	cargo run --quiet --locked --release --package test-support --bin demo -- $(ARGS)
+
+test: setup lint test-unit test-blackbox deny ## Everything that CI runs; installs what it needs.
+	@echo "make test: format, clippy, docs, unit tests, black-box tests and dependency rules are done."
+
+setup:
+	@tests/setup/tools rust prometheus
+
+lint: ## Format, clippy and rustdoc, with every warning an error.
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --document-private-items
+
+test-unit: ## Tests inside the crates, and those in documentation.
+	cargo test --locked --workspace --lib --bins
+	cargo test --locked --workspace --doc
+
+test-blackbox: ## The real binary with real Prometheus; PROMETHEUS=path tests with that one.
+	@tests/setup/tools prometheus
+	cargo build --locked --workspace
+	cargo test --locked --workspace --test '*' -- --test-threads=$(TEST_THREADS)
+
+deny: ## Licences, sources and bans of the dependencies.
+	@tests/setup/tools deny
+	@# Not advisories: their database is on a git host that CI cannot reach. Where it can: `cargo deny check advisories`.
+	$(CARGO_DENY) --locked check bans licenses sources
+	@echo "Security advisories were NOT checked here (see CONTRIBUTING.md)."
+
+test-cluster: ## Real etcd, kube-apiserver, CoreDNS: nothing but cluster DNS (root, Go).
+	@tests/setup/tools cluster
+	tests/cluster/peers $(PEERS) etcd kube-apiserver coredns prometheus
+	cargo build --locked --package prometheus-elector
+	tests/cluster/run --peers $(PEERS) --elector "$$(cargo metadata --locked --no-deps --format-version 1 | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug/prometheus-elector"
+
+bench: ## Takeover times, memory, idle CPU, render time, size of the binary.
+	@tests/setup/tools prometheus
+	cargo build --quiet --locked --release --package prometheus-elector
+	cargo run --quiet --locked --release --package test-support --bin bench -- $(ARGS)
