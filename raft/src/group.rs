@@ -156,7 +156,8 @@ async fn run(
     let (dismissals_tx, mut dismissals) = mpsc::channel(1);
     let listener = tokio::net::TcpListener::from_std(config.listener).map_err(|error| setup(&error))?;
     let routes = router(Endpoint::new(shared.clone(), dismissals_tx), config.token);
-    let server = tokio::spawn(async move { axum::serve(listener, routes).await });
+    let service = routes.into_make_service_with_connect_info::<std::net::SocketAddr>();
+    let server = tokio::spawn(async move { axum::serve(listener, service).await });
     let mut peers = config.peers;
     loop {
         let (machine, data) = StateMachine::new(loaded.snapshot.take(), writer.clone());

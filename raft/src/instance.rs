@@ -377,7 +377,7 @@ impl Instance {
                 && member.raft_address != shared.member().raft_address
         });
         let addresses: BTreeSet<String> = others
-            .map(|(id, member)| shared.address_of(*id).unwrap_or_else(|| member.raft_address.clone()))
+            .map(|(_, member)| member.raft_address.clone())
             .chain(self.roster.addresses().map(String::from))
             .collect();
         for address in addresses {

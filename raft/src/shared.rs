@@ -1,6 +1,7 @@
 //! State that the group's task, the endpoint and the Raft clients share within the group's thread.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -166,10 +167,10 @@ impl Shared {
         }
     }
 
-    /// Notes the word of another member.
-    pub(crate) fn heard(&self, hello: Hello) {
+    /// Notes the word of another member; `caller` is where it called from, if it did.
+    pub(crate) fn heard(&self, hello: Hello, caller: Option<IpAddr>) {
         if hello.node_id != self.node_id() {
-            self.volatile().contacts.heard(hello, now());
+            self.volatile().contacts.heard(hello, caller.map(|ip| ip.to_canonical()), now());
         }
     }
 
@@ -177,9 +178,9 @@ impl Shared {
         self.volatile().contacts.clone()
     }
 
-    /// Where a node id was heard last.
-    pub(crate) fn address_of(&self, id: NodeId) -> Option<String> {
-        self.volatile().contacts.by_id(id).map(|contact: &Contact| contact.hello.member.raft_address.clone())
+    /// Where a node may be reached, likeliest first; empty if it was never heard.
+    pub(crate) fn addresses_of(&self, id: NodeId) -> Vec<String> {
+        self.volatile().contacts.by_id(id).map(Contact::addresses).unwrap_or_default()
     }
 
     pub(crate) fn heard_leader(&self, term: u64, leader: NodeId) {

@@ -233,7 +233,7 @@ pub(crate) async fn hello(shared: &Shared, transport: &HttpTransport, address: S
     match answer {
         Ok(Answer::Hello(hello)) => {
             let name = hello.member.name.clone();
-            shared.heard(*hello);
+            shared.heard(*hello, None);
             Done::Hello { address, name }
         }
         Ok(_) => Done::Silent { address, why: "it answers something else than was asked".into() },

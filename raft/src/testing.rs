@@ -63,7 +63,7 @@ pub(crate) fn hello(number: u64, standing: Standing) -> Hello {
 pub(crate) fn contacts(hellos: impl IntoIterator<Item = Hello>, heard_at: Instant) -> Contacts {
     let mut contacts = Contacts::default();
     for hello in hellos {
-        contacts.heard(hello, heard_at);
+        contacts.heard(hello, None, heard_at);
     }
     contacts
 }

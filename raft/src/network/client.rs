@@ -8,7 +8,7 @@ use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError
 use openraft::network::{Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2};
 
 use super::message::RaftCall;
-use super::{Answer, Call, CallError, Transport};
+use super::{Answer, Call, CallError, Refusal, Transport};
 use crate::shared::Shared;
 use crate::state::GroupData;
 use crate::types::{
@@ -28,7 +28,10 @@ pub(crate) struct Connection<T> {
     transport: T,
     shared: Shared,
     target: NodeId,
+    /// From the membership; the newest word from the member counts more.
     address: String,
+    /// Calls that found nobody in a row: each one moves on to the next known address.
+    misses: usize,
 }
 
 impl<T: Transport> RaftNetworkFactory<TypeConfig> for Network<T> {
@@ -40,22 +43,29 @@ impl<T: Transport> RaftNetworkFactory<TypeConfig> for Network<T> {
             shared: self.shared.clone(),
             target,
             address: node.raft_address.clone(),
+            misses: 0,
         }
     }
 }
 
 impl<T: Transport> Connection<T> {
-    async fn call(&self, call: RaftCall, timeout: Duration) -> Result<Answer, CallError> {
-        // The newest word from the member counts for its address: the membership may still hold an old one.
-        let address = self.shared.address_of(self.target).unwrap_or_else(|| self.address.clone());
+    async fn call(&mut self, call: RaftCall, timeout: Duration) -> Result<Answer, CallError> {
+        let known = self.shared.addresses_of(self.target);
+        let address = if known.is_empty() { &self.address } else { &known[self.misses % known.len()] };
         let cluster = self.shared.identity().standing.cluster();
         let cluster = cluster.ok_or_else(|| CallError::Unreachable("this member is in no group".into()))?;
         let message = self.shared.message(Call::Raft { cluster, target: self.target, call });
-        self.transport.call(&address, &message, timeout).await
+        let result = self.transport.call(address, &message, timeout).await;
+        let missed = matches!(
+            result,
+            Err(CallError::Unreachable(_) | CallError::TimedOut(_) | CallError::Refused(Refusal::OtherTarget(_)))
+        );
+        self.misses = if missed { self.misses.wrapping_add(1) } else { self.misses };
+        result
     }
 
     async fn rpc<A>(
-        &self,
+        &mut self,
         call: RaftCall,
         option: &RPCOption,
         pick: fn(Answer) -> Option<A>,

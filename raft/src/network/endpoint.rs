@@ -5,6 +5,8 @@
 //!   be an error);
 //! - the first vote or append in the promised group makes the member join it, durably, before openraft sees it.
 
+use std::net::IpAddr;
+
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::RaftError;
 use tokio::sync::mpsc;
@@ -36,21 +38,21 @@ impl Endpoint {
         Self { shared, dismissals }
     }
 
-    /// Answers one message.
-    pub(crate) async fn handle(&self, message: Message) -> Reply {
+    /// Answers one message; `caller` is the address that it came from, where the transport knows it.
+    pub(crate) async fn handle(&self, message: Message, caller: Option<IpAddr>) -> Reply {
         if message.group != self.shared.group_name() {
             return Err(Refusal::OtherName(self.shared.group_name().to_owned()));
         }
         match message.call {
-            Call::Hello(hello) => Ok(self.hello(*hello)),
+            Call::Hello(hello) => Ok(self.hello(*hello, caller)),
             Call::Promise { cluster, founding } => self.promise(cluster, founding).await,
             Call::Dismiss { cluster, target, membership } => self.dismiss(cluster, target, membership),
             Call::Raft { cluster, target, call } => self.raft(cluster, target, call).await,
         }
     }
 
-    fn hello(&self, hello: Hello) -> Answer {
-        self.shared.heard(hello);
+    fn hello(&self, hello: Hello, caller: Option<IpAddr>) -> Answer {
+        self.shared.heard(hello, caller);
         Answer::Hello(Box::new(self.shared.hello()))
     }
 

@@ -16,6 +16,7 @@ use crate::timing::Timing;
 use crate::types::{Vote, VoteRequest};
 use crate::{Eligibility, NodeId};
 
+const CALLER: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 7));
 const X: ClusterId = ClusterId(7);
 const Y: ClusterId = ClusterId(8);
 
@@ -45,7 +46,7 @@ impl Bench {
     }
 
     async fn ask(&self, call: Call) -> Reply {
-        self.endpoint.handle(Message { group: "test".into(), from: NodeId(2), call }).await
+        self.endpoint.handle(Message { group: "test".into(), from: NodeId(2), call }, Some(CALLER)).await
     }
 
     async fn promise(&self, cluster: ClusterId) -> Reply {
@@ -71,7 +72,7 @@ impl Bench {
 async fn another_election_is_refused_before_anything_is_noted() {
     let bench = Bench::new();
     let call = Call::Hello(Box::new(hello(2, Standing::Blank)));
-    let reply = bench.endpoint.handle(Message { group: "other".into(), from: NodeId(2), call }).await;
+    let reply = bench.endpoint.handle(Message { group: "other".into(), from: NodeId(2), call }, Some(CALLER)).await;
     assert_eq!(reply.unwrap_err(), Refusal::OtherName("test".into()));
     assert_eq!(bench.shared.contacts().iter().count(), 0);
 }
@@ -81,7 +82,8 @@ async fn a_hello_is_noted_and_answered_with_a_hello() {
     let bench = Bench::new();
     let reply = bench.ask(Call::Hello(Box::new(hello(2, Standing::Blank)))).await.unwrap();
     assert!(matches!(reply, Answer::Hello(own) if own.member == member(1)));
-    assert_eq!(bench.shared.address_of(NodeId(2)).as_deref(), Some("prom-2:9096"));
+    let addresses = bench.shared.addresses_of(NodeId(2));
+    assert_eq!(addresses, ["prom-2:9096", "10.0.0.7:9096"], "the advertised one, and where it called from");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,11 +1,12 @@
 //! HTTP between members: `POST /group`, JSON both ways, a bearer token.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -174,9 +175,13 @@ async fn authenticate(State(token): State<Option<Token>>, request: Request, next
     }
 }
 
-async fn receive(State(endpoint): State<Endpoint>, body: Bytes) -> Response {
+async fn receive(
+    State(endpoint): State<Endpoint>,
+    ConnectInfo(caller): ConnectInfo<SocketAddr>,
+    body: Bytes,
+) -> Response {
     match serde_json::from_slice::<Message>(&body) {
-        Ok(message) => Json(endpoint.handle(message).await).into_response(),
+        Ok(message) => Json(endpoint.handle(message, Some(caller.ip())).await).into_response(),
         Err(error) => (StatusCode::BAD_REQUEST, format!("not a message of a member: {error}\n")).into_response(),
     }
 }
