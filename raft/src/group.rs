@@ -31,6 +31,9 @@ const SNAPSHOT_EVERY: u64 = 64;
 const LOG_KEPT: u64 = 16;
 const LAG_FOR_SNAPSHOT: u64 = 128;
 
+/// Places in openraft's queues: a handful is used; the default of 65,536 costs 25 MiB.
+const CHANNEL_PLACES: u64 = 1024;
+
 /// Everything a member needs to take part.
 pub struct GroupConfig {
     /// Name and addresses of this member.
@@ -230,6 +233,8 @@ fn raft_config(timing: &Timing) -> Config {
         snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY),
         max_in_snapshot_log_to_keep: LOG_KEPT,
         replication_lag_threshold: LAG_FOR_SNAPSHOT,
+        api_channel_size: Some(CHANNEL_PLACES),
+        notification_channel_size: Some(CHANNEL_PLACES),
         ..Config::default()
     }
 }

@@ -83,7 +83,7 @@ pub enum CommandError {
 pub struct GroupHandle {
     /// Who leads, and this member's authority. Pair it with [`Leadership::authority_deadline`].
     pub leadership: watch::Receiver<Leadership>,
-    /// The group's status, renewed about every heartbeat.
+    /// The group's status: at once when something changes, else twice a second.
     pub status: watch::Receiver<Arc<GroupStatus>>,
     /// The replicated values, by key.
     pub values: watch::Receiver<Arc<BTreeMap<String, String>>>,

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use openraft::async_runtime::WatchReceiver;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -17,11 +17,43 @@ use crate::shared::{Shared, now};
 use crate::state::GroupData;
 use crate::store::Standing;
 use crate::tasks::{self, Done};
-use crate::types::Raft;
+use crate::types::{LogId, Raft};
 use crate::view::RaftView;
 use crate::{
-    CommandError, GroupEnds, GroupStatus, Leadership, NodeId, Now, PeerSet, formation, handover, membership, report,
+    Authority, CommandError, GroupEnds, GroupStatus, Leadership, NodeId, Now, PeerSet, formation, handover, membership,
+    report,
 };
+
+/// Time between two publications of a status in which only ages have changed.
+const STATUS_PERIOD: Duration = Duration::from_millis(500);
+
+/// What of a status is published at once when it changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Gist {
+    term: u64,
+    leader: Option<NodeId>,
+    acts: bool,
+    reason: String,
+    membership: Option<LogId>,
+    membership_committed: bool,
+    applied_index: u64,
+    committed_index: u64,
+}
+
+impl Gist {
+    fn new(instance: &Instance, view: &RaftView, leadership: &Leadership) -> Self {
+        Self {
+            term: view.term,
+            leader: leadership.leader.as_ref().map(|leader| leader.id),
+            acts: leadership.authority != Authority::None,
+            reason: instance.reason.clone(),
+            membership: view.membership_log_id,
+            membership_committed: view.membership_committed,
+            applied_index: view.applied_index,
+            committed_index: view.committed_index,
+        }
+    }
+}
 
 /// What an instance is made of.
 pub(crate) struct Parts {
@@ -70,6 +102,9 @@ pub(crate) struct Instance {
     pub(crate) under_way: BTreeSet<Work>,
     pub(crate) tasks: JoinSet<Done>,
     hello_due: Instant,
+    /// When the status is published next, unless something that matters changes before.
+    status_due: Instant,
+    published: Option<Gist>,
     pub(crate) exit: Option<Exit>,
 }
 
@@ -85,6 +120,8 @@ impl Instance {
             under_way: BTreeSet::new(),
             tasks: JoinSet::new(),
             hello_due: now(),
+            status_due: now(),
+            published: None,
             exit: None,
         }
     }
@@ -169,7 +206,12 @@ impl Instance {
             self.say_hello(view);
         }
         self.reason_for(view, &leadership);
-        report::publish(self, view, &leadership, now);
+        let gist = Gist::new(self, view, &leadership);
+        if now.instant >= self.status_due || self.published.as_ref() != Some(&gist) {
+            self.status_due = now.instant + STATUS_PERIOD;
+            self.published = Some(gist);
+            report::publish(self, view, &leadership, now);
+        }
     }
 
     fn local(&self) -> Local {
@@ -201,9 +243,16 @@ impl Instance {
         });
     }
 
+    /// A deadline that moved by less than half a heartbeat is kept back: earlier is safe, and every publication wakes
+    /// the rest of the process.
     fn publish_leadership(&self, leadership: &Leadership) {
+        let step = self.parts.shared.timing().retry_period / 2;
         self.parts.leadership.send_if_modified(|current| {
-            let changed = current != leadership;
+            let moved = match (current.authority, leadership.authority) {
+                (Authority::Until { deadline: old, .. }, Authority::Until { deadline: new, .. }) => new >= old + step,
+                (old, new) => old != new,
+            };
+            let changed = moved || (current.term, &current.leader) != (leadership.term, &leadership.leader);
             if changed {
                 current.clone_from(leadership);
             }
@@ -362,7 +411,7 @@ impl Instance {
     }
 
     /// More often while blank: a group should form as soon as it may.
-    fn hello_period(&self) -> std::time::Duration {
+    fn hello_period(&self) -> Duration {
         let timing = self.parts.shared.timing();
         if self.parts.shared.identity().standing.is_blank() { timing.hello_period() / 4 } else { timing.hello_period() }
     }
