@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 
 use crate::contacts::{Contact, Contacts};
 
+/// A group with a leader has added a member by now, also on a slow machine.
+const LONG_WAIT: Duration = Duration::from_secs(30);
+
 /// What a blank member knows.
 pub(crate) struct Situation<'a> {
     pub(crate) own_name: &'a str,
@@ -24,7 +27,7 @@ pub(crate) struct Situation<'a> {
     /// Which listed addresses do not answer, and why.
     pub(crate) failures: &'a str,
     pub(crate) bootstrap_expect: usize,
-    pub(crate) names_seen_max: usize,
+    pub(crate) peers_seen_max: usize,
     pub(crate) quarantine: Duration,
     /// Older words do not count as reached.
     pub(crate) freshness: Duration,
@@ -51,9 +54,16 @@ pub(crate) fn next(s: &Situation<'_>) -> Step {
         .filter(|contact| contact.age(s.now) < s.freshness && contact.hello.member.name != s.own_name)
         .collect();
     if let Some(joined) = fresh.iter().find(|contact| !contact.hello.standing.is_blank()) {
+        let name = &joined.hello.member.name;
+        let way_out = if s.own_uptime < LONG_WAIT {
+            String::new()
+        } else {
+            format!(
+                "; if most members of that group are lost for good, run `prometheus-elector recover --yes` on {name}"
+            )
+        };
         return Step::Wait(format!(
-            "waiting to be added: {} is already in a group, whose leader adds this member",
-            joined.hello.member.name
+            "waiting to be added: {name} is already in a group, whose leader adds this member{way_out}"
         ));
     }
     if s.witness {
@@ -67,14 +77,14 @@ pub(crate) fn next(s: &Situation<'_>) -> Step {
     {
         return Step::Wait(format!("waiting to be added: {lower} is lower in order, so it forms the group"));
     }
-    let expect = s.bootstrap_expect.max(s.names_seen_max);
+    let expect = s.bootstrap_expect.max(s.peers_seen_max);
     let needed = expect / 2 + 1;
     let reached = fresh.len() + 1;
     if reached < needed {
         let silent = if s.failures.is_empty() { String::new() } else { format!("; no answer from {}", s.failures) };
         return Step::Wait(format!(
             "waiting for members: {reached} of at least {needed} reached (a majority of {expect}: raft-bootstrap-expect is {}, most names seen at once {}){silent}; raft-bootstrap-expect should be the number of members that you run",
-            s.bootstrap_expect, s.names_seen_max
+            s.bootstrap_expect, s.peers_seen_max
         ));
     }
     let youngest = fresh.iter().map(|contact| contact.uptime(s.now)).chain([s.own_uptime]).min().unwrap_or_default();
@@ -130,7 +140,7 @@ mod tests {
             contacts,
             failures: "prom-9:9096: connection refused",
             bootstrap_expect: setup.expect,
-            names_seen_max: setup.seen,
+            peers_seen_max: setup.seen,
             quarantine: Duration::from_millis(1230),
             freshness: Duration::from_secs(2),
             now,
@@ -188,6 +198,10 @@ mod tests {
         let now = Instant::now();
         let joined = contacts([hello(1, Standing::Blank), hello(2, Standing::Joined(ClusterId(7)))], now);
         waits_for(&step(&SETUP, &joined, now), "prom-2 is already in a group");
+        waits_for(&step(&SETUP, &joined, now), "recover --yes` on prom-2");
+        let started_now = Setup { own_uptime: Duration::from_secs(2), ..SETUP };
+        let Step::Wait(why) = step(&started_now, &joined, now) else { panic!("it must not form") };
+        assert!(!why.contains("recover"), "no alarm on an ordinary join: {why}");
     }
 
     #[test]

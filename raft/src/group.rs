@@ -116,8 +116,9 @@ impl Group {
 pub fn recover(dir: &std::path::Path) -> Result<NodeId, StoreError> {
     let (mut disk, _) = store::open(dir)?;
     let fresh = Identity::new();
+    let node_id = fresh.node_id;
     disk.commit([&Write::Reset(fresh)]).map_err(|source| StoreError::Directory { dir: dir.to_path_buf(), source })?;
-    Ok(fresh.node_id)
+    Ok(node_id)
 }
 
 fn run_thread(
@@ -149,7 +150,7 @@ async fn run(
         config.group_name,
         config.member,
         config.timing,
-        loaded.identity,
+        loaded.identity.clone(),
         writer.clone(),
         ends.eligibility.clone(),
     );
@@ -207,8 +208,8 @@ async fn settle_interrupted_join(loaded: &mut store::Loaded, writer: &Writer) ->
     if let Standing::Joined(cluster) = loaded.identity.standing
         && loaded.holds_nothing()
     {
-        loaded.identity = Identity { standing: Standing::Promised(cluster), ..loaded.identity };
-        let written = writer.write(Write::Identity(loaded.identity)).await;
+        loaded.identity.standing = Standing::Promised(cluster);
+        let written = writer.write(Write::Identity(loaded.identity.clone())).await;
         written.map_err(|error| GroupError::Failed(error.to_string()))?;
     }
     Ok(())

@@ -352,7 +352,7 @@ impl Instance {
             failures: &self.roster.failures(),
             contacts: &contacts,
             bootstrap_expect: self.parts.bootstrap_expect,
-            names_seen_max: shared.identity().names_seen_max.max(self.roster.count()),
+            peers_seen_max: self.roster.most_seen(&shared.identity().peers_seen).len(),
             quarantine: shared.timing().quarantine(),
             freshness: shared.timing().hello_freshness(),
             now,
@@ -393,15 +393,12 @@ impl Instance {
 impl Instance {
     async fn note_peers(&mut self, peers: &PeerSet) {
         self.roster.answered(peers.clone());
-        if self.parts.shared.in_quarantine() {
-            return; // members of another election may not have shown themselves yet, and nothing is formed before
-        }
-        let count = self.roster.count();
+        let roster = &self.roster;
         let noted = self
             .parts
             .shared
             .update_identity(|identity| {
-                identity.names_seen_max = identity.names_seen_max.max(count);
+                identity.peers_seen = roster.most_seen(&identity.peers_seen);
                 Ok::<(), std::convert::Infallible>(())
             })
             .await;

@@ -30,7 +30,7 @@ fn status(instance: &Instance, view: &RaftView, leadership: &Leadership, now: No
     let authority = leadership.holds_authority(now);
     let left = leadership.authority_deadline().map(|at| at.saturating_duration_since(now.instant));
     GroupStatus {
-        cluster_id: identity.standing.cluster().map(|cluster| cluster.to_string()),
+        cluster_id: identity.standing.joined().map(|cluster| cluster.to_string()),
         node_id: identity.node_id,
         state,
         reason: instance.reason.clone(),

@@ -109,9 +109,15 @@ impl Roster {
         named.chain(self.name_at.values().cloned()).collect()
     }
 
-    /// Number of different members in the newest answer.
-    pub(crate) fn count(&self) -> usize {
-        self.peers().count()
+    /// The largest set of peers in one answer: `before`, without those that belong to another election as is known by
+    /// now, or the newest answer.
+    pub(crate) fn most_seen(&self, before: &BTreeSet<String>) -> BTreeSet<String> {
+        let label = |peer: &Peer| peer.name.clone().unwrap_or_else(|| peer.address.clone());
+        let foreign = self.peers.peers.iter().filter(|peer| self.foreign.contains(&peer.address));
+        let foreign: BTreeSet<String> = foreign.map(label).filter(|label| *label != self.own.name).collect();
+        let before: BTreeSet<String> = before.difference(&foreign).cloned().collect();
+        let newest: BTreeSet<String> = self.peers().map(label).collect();
+        if newest.len() > before.len() { newest } else { before }
     }
 
     fn has_unidentified(&self) -> bool {
@@ -184,11 +190,28 @@ mod tests {
     fn members_of_another_election_do_not_count() {
         let mut roster = Roster::new(&member(0));
         roster.answered(answer(&["prom-0", "other-0"], Instant::now()));
-        assert_eq!(roster.count(), 2);
+        let both = roster.most_seen(&BTreeSet::new());
+        assert_eq!(both.len(), 2);
         roster.is_foreign("other-0:9096".into());
-        assert_eq!((roster.count(), roster.names()), (1, BTreeSet::from(["prom-0".to_owned()])));
+        let own = BTreeSet::from(["prom-0".to_owned()]);
+        assert_eq!(roster.names(), own);
+        assert_eq!(roster.most_seen(&both), own, "it counted until it answered");
         roster.identified("other-0:9096".into(), "other-0".into());
-        assert_eq!(roster.count(), 2, "it may be given the right name later");
+        assert_eq!(roster.most_seen(&own), both, "it may be given the right name later");
+    }
+
+    #[test]
+    fn the_most_peers_of_one_answer_are_remembered_and_not_added_up() {
+        let mut roster = Roster::new(&member(0));
+        roster.answered(answer(&["prom-0", "prom-1", "prom-2"], Instant::now()));
+        let three = roster.most_seen(&BTreeSet::new());
+        roster.answered(answer(&["prom-0", "prom-3"], Instant::now()));
+        assert_eq!(roster.most_seen(&three), three);
+        let bare = |n: u8| Peer { name: None, address: format!("10.0.0.{n}:9096") };
+        roster.answered(PeerSet { peers: (0..4).map(bare).collect(), answered_at: Some(Instant::now()) });
+        assert_eq!(roster.most_seen(&three).len(), 4);
+        roster.is_foreign("10.0.0.3:9096".into());
+        assert_eq!(roster.most_seen(&three).len(), 3);
     }
 
     #[test]

@@ -93,11 +93,11 @@ impl Shared {
     }
 
     pub(crate) fn identity(&self) -> Identity {
-        *self.0.identity.borrow()
+        self.0.identity.borrow().clone()
     }
 
     pub(crate) fn node_id(&self) -> NodeId {
-        self.identity().node_id
+        self.0.identity.borrow().node_id
     }
 
     /// Changes the identity: decided on a copy, durable first, then visible. Nothing is written if `change` refuses or
@@ -108,12 +108,12 @@ impl Shared {
     ) -> io::Result<Result<(), E>> {
         let _one_at_a_time = self.0.identity_update.lock().await;
         let before = self.identity();
-        let mut after = before;
+        let mut after = before.clone();
         if let Err(refusal) = change(&mut after) {
             return Ok(Err(refusal));
         }
         if after != before {
-            self.0.writer.write(Write::Identity(after)).await?;
+            self.0.writer.write(Write::Identity(after.clone())).await?;
             self.0.identity.send_replace(after);
         }
         Ok(Ok(()))
@@ -123,7 +123,7 @@ impl Shared {
     pub(crate) async fn reset(&self) -> io::Result<()> {
         let _one_at_a_time = self.0.identity_update.lock().await;
         let fresh = Identity::new();
-        self.0.writer.write(Write::Reset(fresh)).await?;
+        self.0.writer.write(Write::Reset(fresh.clone())).await?;
         self.0.identity.send_replace(fresh);
         let mut volatile = self.volatile();
         volatile.started = now();

@@ -7,7 +7,7 @@ use crate::NodeId;
 /// One member's view of the group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupStatus {
-    /// Random id drawn when the group formed; `None` before.
+    /// Random id drawn when the group formed; `None` while this member belongs to none.
     pub cluster_id: Option<String>,
     /// This member's node id.
     pub node_id: NodeId,

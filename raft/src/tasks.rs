@@ -149,13 +149,14 @@ pub(crate) async fn change(
 ) -> Done {
     let what = change.to_string();
     let result = tokio::time::timeout(WRITE_TIMEOUT, async {
+        // Only a leader that a majority confirms just now. A change reaches its members before it is committed: a member that
+        // joins a group whose majority has been lost for good would be caught in it.
+        raft.ensure_linearizable(ReadPolicy::ReadIndex).await.map_err(|error| error.to_string())?;
         match change {
             Change::ConfirmFormed => {
                 return write(raft, Command::Formed).await.map_err(|error| error.to_string());
             }
             Change::Dismiss(target, member) => {
-                // Only a leader that is confirmed just now may say so.
-                raft.ensure_linearizable(ReadPolicy::ReadIndex).await.map_err(|error| error.to_string())?;
                 let membership = membership.ok_or("no membership is known")?;
                 let call = Call::Dismiss { cluster, target, membership };
                 let answer = transport.call(&member.raft_address, &shared.message(call), PROMISE_TIMEOUT).await;

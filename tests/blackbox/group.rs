@@ -75,8 +75,8 @@ async fn two_groups_under_one_service_stay_apart() -> Result<()> {
 async fn a_member_with_a_wrong_token_is_refused() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let (right, wrong) = (dir.path().join("right"), dir.path().join("wrong"));
-    std::fs::write(&right, "correct horse battery staple\n")?;
-    std::fs::write(&wrong, "something else altogether\n")?;
+    std::fs::write(&right, "correct-horse-battery-staple\n")?;
+    std::fs::write(&wrong, "something-else-altogether\n")?;
     let options = options("token")?.members(4, 4).customize(move |member, flags| {
         flags.set("raft-token-file", if member == 3 { &wrong } else { &right }.display());
     });

@@ -41,12 +41,20 @@ pub enum TokenError {
         source: std::io::Error,
     },
     /// It holds no token.
-    #[error("raft-token-file {path} holds no token: write one on a line of its own, at least {min} characters")]
+    #[error("raft-token-file {path} is empty: write a token of at least {TOKEN_CHARS_MIN} characters into it")]
     Empty {
         /// The file.
         path: String,
-        /// Shortest token.
-        min: usize,
+    },
+    /// One of its lines is no token. The line itself is a secret.
+    #[error(
+        "raft-token-file {path}, line {line}: a token has at least {TOKEN_CHARS_MIN} characters, ASCII letters, digits and punctuation only, and no spaces"
+    )]
+    Unusable {
+        /// The file.
+        path: String,
+        /// Number of the line, from 1.
+        line: usize,
     },
 }
 
@@ -59,13 +67,15 @@ impl Token {
         let path = file.display().to_string();
         let text =
             std::fs::read_to_string(file).map_err(|source| TokenError::Unreadable { path: path.clone(), source })?;
-        let accepted: Arc<[String]> =
-            text.lines().map(str::trim).filter(|line| !line.is_empty()).map(String::from).collect();
-        let usable = !accepted.is_empty()
-            && accepted
-                .iter()
-                .all(|token| token.chars().count() >= TOKEN_CHARS_MIN && token.chars().all(|c| c.is_ascii_graphic()));
-        if usable { Ok(Self { accepted }) } else { Err(TokenError::Empty { path, min: TOKEN_CHARS_MIN }) }
+        let usable = |token: &str| token.len() >= TOKEN_CHARS_MIN && token.chars().all(|c| c.is_ascii_graphic());
+        let mut accepted = Vec::new();
+        for (index, token) in text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty()) {
+            if !usable(token) {
+                return Err(TokenError::Unusable { path, line: index + 1 });
+            }
+            accepted.push(token.to_owned());
+        }
+        if accepted.is_empty() { Err(TokenError::Empty { path }) } else { Ok(Self { accepted: accepted.into() }) }
     }
 
     fn sent(&self) -> &str {
@@ -215,7 +225,10 @@ mod tests {
     #[test]
     fn an_empty_or_short_token_is_refused_and_no_token_is_ever_shown() {
         assert!(matches!(token("\n"), Err(TokenError::Empty { .. })));
-        assert!(matches!(token("short"), Err(TokenError::Empty { .. })));
+        assert!(matches!(token("short"), Err(TokenError::Unusable { line: 1, .. })));
+        let spaced = token("a-token-of-24-characters\n\na token with some spaces\n").unwrap_err();
+        assert!(matches!(spaced, TokenError::Unusable { line: 3, .. }));
+        assert!(!spaced.to_string().contains("with some"), "{spaced}");
         assert_eq!(format!("{:?}", token("secret-0123456789").unwrap()), "Token(..)");
     }
 }

@@ -147,7 +147,7 @@ impl Disk {
 
     fn initialise(&mut self) -> io::Result<Loaded> {
         let identity = Identity::new();
-        self.commit([&Write::Identity(identity)])?;
+        self.commit([&Write::Identity(identity.clone())])?;
         Ok(Loaded::blank(identity))
     }
 

@@ -7,6 +7,7 @@
 //!   '----------------- dismissed, recover: new node id -----------'
 //! ```
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,14 @@ impl Standing {
         }
     }
 
+    /// The group that this member has voted or stored something in, if any.
+    pub fn joined(self) -> Option<ClusterId> {
+        match self {
+            Self::Blank | Self::Promised(_) => None,
+            Self::Joined(cluster) => Some(cluster),
+        }
+    }
+
     /// Whether it may still take part in a formation.
     pub fn is_blank(self) -> bool {
         !matches!(self, Self::Joined(_))
@@ -58,7 +67,7 @@ impl Standing {
 }
 
 /// The durable identity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// Random, never reused (DESIGN.md, group rule 7).
     pub node_id: NodeId,
@@ -66,14 +75,20 @@ pub struct Identity {
     pub standing: Standing,
     /// The newest term in which authority was given up for good (group rule 3); 0: none.
     pub latched_term: u64,
-    /// Size of the largest set of names ever seen in one answer of discovery (group rule 9).
-    pub names_seen_max: usize,
+    /// The largest set of peers ever seen in one answer of discovery (group rule 9): names, or bare addresses. Peers that
+    /// turned out to belong to another election are taken out.
+    pub peers_seen: BTreeSet<String>,
 }
 
 impl Identity {
     /// A new member: random id, in no group.
     pub fn new() -> Self {
-        Self { node_id: NodeId(rand::random()), standing: Standing::Blank, latched_term: 0, names_seen_max: 0 }
+        Self {
+            node_id: NodeId(rand::random()),
+            standing: Standing::Blank,
+            latched_term: 0,
+            peers_seen: BTreeSet::new(),
+        }
     }
 }
 
