@@ -83,7 +83,7 @@ fn a_reset_leaves_nothing_but_a_new_identity() {
     disk.commit([&Write::Vote(Vote::new(7, crate::NodeId(3))), &Write::Append(vec![(0, entry)])]).unwrap();
     let fresh = Identity::new();
     assert_ne!(fresh.node_id, loaded.identity.node_id);
-    disk.commit([&Write::Reset(fresh)]).unwrap();
+    disk.commit([&Write::Reset(fresh.clone())]).unwrap();
     drop(disk);
     let (_, loaded) = open(dir.path()).unwrap();
     assert!(loaded.holds_nothing());
