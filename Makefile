@@ -9,6 +9,7 @@ SHELL := bash
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/prometheus-elector
 PEERS := $(CACHE)/peers
 CARGO_DENY := $(CACHE)/tools/bin/cargo-deny
+TARGET = $(shell cargo metadata --locked --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 # Black-box tests start whole groups with real Prometheus: more at once than there are cores only makes them late.
 TEST_THREADS ?= 2
 # Extra arguments of demo and benchmark, e.g. `make demo ARGS=--keep`.
@@ -55,9 +56,9 @@ test-cluster: ## Real etcd, kube-apiserver, CoreDNS: nothing but cluster DNS (ro
 	@tests/setup/tools cluster
 	tests/cluster/peers $(PEERS) etcd kube-apiserver coredns prometheus
 	cargo build --locked --package prometheus-elector
-	tests/cluster/run --peers $(PEERS) --elector "$$(cargo metadata --locked --no-deps --format-version 1 | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug/prometheus-elector"
+	tests/cluster/run --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector
 
 bench: ## Takeover times, memory, idle CPU, render time, size of the binary.
 	@tests/setup/tools prometheus
-	cargo build --quiet --locked --release --package prometheus-elector
-	cargo run --quiet --locked --release --package test-support --bin bench -- $(ARGS)
+	cargo build --locked --release --package prometheus-elector
+	PROMETHEUS_ELECTOR_BIN=$(TARGET)/release/prometheus-elector cargo run --quiet --locked --package test-support --bin bench -- $(ARGS)

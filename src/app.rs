@@ -95,22 +95,20 @@ impl App {
         let dns_server = settings.discovery.dns_server;
         let discovery = Discovery::build(settings.discovery)?;
         let lookups = discovery.status();
-        let token = settings.group.token_file.as_deref().map(Token::read).transpose()?;
-        let group = Group::start(
-            GroupConfig {
-                member: member.clone(),
-                group_name: settings.group.group_name.clone(),
-                timing: timing(&settings.group),
-                data_dir: settings.group.data_dir.clone(),
-                bootstrap_expect: settings.group.bootstrap_expect,
-                token,
-                listener: raft_listener.into_std()?,
-                // One of its own: a connection to DNS lives on the runtime that first used it.
-                resolver: Some(Arc::new(DialResolver::new(dns_server))),
-                peers: discovery.peers(),
-            },
-            ends,
-        )?;
+        let group = settings.group;
+        let group = GroupConfig {
+            member: member.clone(),
+            timing: timing(&group),
+            token: group.token_file.as_deref().map(Token::read).transpose()?,
+            group_name: group.group_name,
+            data_dir: group.data_dir,
+            bootstrap_expect: group.bootstrap_expect,
+            listener: raft_listener.into_std()?,
+            // One of its own: a connection to DNS lives on the runtime that first used it.
+            resolver: Some(Arc::new(DialResolver::new(dns_server))),
+            peers: discovery.peers(),
+        };
+        let group = Group::start(group, ends)?;
         tracing::info!(
             member = %member.name, version = env!("CARGO_PKG_VERSION"), api = %api.public_addr,
             admin = %api.admin_addr, raft = %raft_addr, advertised = %member.raft_address, "started"

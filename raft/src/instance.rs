@@ -139,6 +139,7 @@ impl Instance {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.note_peers(&peers.borrow_and_update().clone()).await;
         loop {
+            let mut chores = true;
             tokio::select! {
                 biased;
                 _ = stopped.wait_for(|stop| *stop) => return Exit::Stopped,
@@ -146,6 +147,7 @@ impl Instance {
                     if changed.is_err() {
                         return Exit::Failed("openraft has ended".into());
                     }
+                    chores = false; // several times a heartbeat: the tick does them
                 }
                 Ok(()) = self.parts.data.changed() => self.publish_values(),
                 Some(done) = self.tasks.join_next() => match done {
@@ -172,23 +174,21 @@ impl Instance {
             if let Err(fatal) = &snapshot.running_state {
                 return Exit::Failed(fatal.to_string());
             }
-            self.look(&RaftView::new(&snapshot));
+            self.look(&RaftView::new(&snapshot), chores);
             if let Some(exit) = self.exit.take() {
                 return exit;
             }
         }
     }
 
-    /// One look at everything: publish, then start what is due.
-    fn look(&mut self, view: &RaftView) {
+    /// One look at everything: publish, then, with `chores`, start what is due.
+    fn look(&mut self, view: &RaftView, chores: bool) {
         let now = Now::read();
         if now.slept_since(self.suspended.suspended) {
             tracing::warn!("the machine was suspended: what was acknowledged before counts no more");
             self.acks_void_before = Some(now.instant);
         }
         self.suspended = now;
-        let elections = !self.parts.shared.in_quarantine();
-        self.parts.raft.runtime_config().elect(elections);
         let local = self.local();
         let leadership = assess(view, &local, now);
         self.publish_leadership(&leadership);
@@ -196,14 +196,8 @@ impl Instance {
             let (raft, shared, term) = (self.parts.raft.clone(), self.parts.shared.clone(), view.term);
             self.start(Work::Confirm, async move { tasks::confirm(&raft, &shared, term).await });
         }
-        if view.is_leader() && view.committed_own_term {
-            self.lead(view, now.instant);
-        } else if self.parts.shared.identity().standing.is_blank() {
-            self.form(now.instant);
-        }
-        if now.instant >= self.hello_due {
-            self.hello_due = now.instant + self.hello_period();
-            self.say_hello(view);
+        if chores {
+            self.do_chores(view, now.instant);
         }
         self.reason_for(view, &leadership);
         let gist = Gist::new(self, view, &leadership);
@@ -211,6 +205,20 @@ impl Instance {
             self.status_due = now.instant + STATUS_PERIOD;
             self.published = Some(gist);
             report::publish(self, view, &leadership, now);
+        }
+    }
+
+    fn do_chores(&mut self, view: &RaftView, now: Instant) {
+        let elections = !self.parts.shared.in_quarantine();
+        self.parts.raft.runtime_config().elect(elections);
+        if view.is_leader() && view.committed_own_term {
+            self.lead(view, now);
+        } else if self.parts.shared.identity().standing.is_blank() {
+            self.form(now);
+        }
+        if now >= self.hello_due {
+            self.hello_due = now + self.hello_period();
+            self.say_hello(view);
         }
     }
 
