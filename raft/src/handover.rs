@@ -15,6 +15,8 @@ pub(crate) struct Situation<'a> {
     /// Older acknowledgements and words do not count.
     pub(crate) ack_freshness: Duration,
     pub(crate) word_freshness: Duration,
+    /// A member that has been up for less refuses to vote and to be handed leadership.
+    pub(crate) quarantine: Duration,
     pub(crate) now: Instant,
 }
 
@@ -29,10 +31,10 @@ struct Candidate {
 impl<'a> Situation<'a> {
     pub(crate) fn new(view: &'a RaftView, contacts: &'a Contacts, timing: &Timing, now: Instant) -> Self {
         let (ack_freshness, word_freshness) = (timing.contact_freshness(), timing.hello_freshness());
-        Self { view, contacts, ack_freshness, word_freshness, now }
+        Self { view, contacts, ack_freshness, word_freshness, quarantine: timing.quarantine(), now }
     }
 
-    /// Data replicas with a vote that hold every entry and acknowledged a heartbeat just now, the freshest last.
+    /// Data replicas that may vote now, hold every entry and acknowledged a heartbeat just now, the freshest last.
     fn candidates(&self) -> Vec<Candidate> {
         let mut candidates: Vec<Candidate> = self
             .view
@@ -40,6 +42,7 @@ impl<'a> Situation<'a> {
             .into_iter()
             .filter(|id| *id != self.view.id)
             .filter(|id| self.view.nodes.get(id).is_some_and(|member| !member.witness))
+            .filter(|id| !self.is_quarantined(*id))
             .filter(|id| self.view.matched.get(id).is_some_and(|index| *index >= self.view.last_log_index))
             .filter_map(|id| {
                 let acked = *self.view.acked.get(&id)?;
@@ -57,7 +60,11 @@ impl<'a> Situation<'a> {
             .is_some_and(|contact| contact.hello.eligible && contact.age(self.now) < self.word_freshness)
     }
 
-    /// Whether an eligible member only has to catch up.
+    fn is_quarantined(&self, id: NodeId) -> bool {
+        self.contacts.by_id(id).is_some_and(|contact| contact.uptime(self.now) < self.quarantine)
+    }
+
+    /// Whether an eligible member only has to catch up, or to be up for long enough.
     pub(crate) fn may_appear(&self) -> bool {
         let others = self.view.voters().into_iter().filter(|id| *id != self.view.id);
         others.filter(|id| self.is_eligible(*id)).any(|id| {
@@ -99,6 +106,7 @@ impl<'a> Situation<'a> {
             return "does not answer".into();
         }
         match self.contacts.by_id(id) {
+            Some(_) if self.is_quarantined(id) => "started just now and does not vote yet".into(),
             Some(contact) if contact.hello.eligible => "has not caught up".into(),
             Some(contact) => format!("not eligible ({})", contact.hello.eligibility_reason),
             None => "has not said whether it is eligible".into(),
@@ -126,7 +134,14 @@ mod tests {
     }
 
     fn situation<'a>(view: &'a RaftView, contacts: &'a Contacts, now: Instant) -> Situation<'a> {
-        Situation { view, contacts, ack_freshness: Duration::from_secs(1), word_freshness: Duration::from_secs(3), now }
+        Situation {
+            view,
+            contacts,
+            ack_freshness: Duration::from_secs(1),
+            word_freshness: Duration::from_secs(3),
+            quarantine: Duration::from_millis(1230),
+            now,
+        }
     }
 
     #[test]
@@ -158,5 +173,19 @@ mod tests {
         let s = situation(&view, &known, now);
         assert_eq!(s.best(&BTreeSet::new()), None);
         assert_eq!(s.explain(), "prom-2: does not answer; prom-3: a witness");
+    }
+
+    #[test]
+    fn a_member_that_started_just_now_is_waited_for() {
+        let (view, mut hellos, now) = world();
+        hellos[1].uptime_ms = 1229;
+        let known = contacts(hellos.clone(), now);
+        let s = situation(&view, &known, now);
+        assert_eq!(s.best_eligible(&BTreeSet::new()), Some(id(2)), "though 3 is fresher");
+        assert_eq!(s.explain(), "prom-2: has not caught up; prom-3: started just now and does not vote yet");
+        hellos.remove(0);
+        let known = contacts(hellos, now);
+        let s = situation(&view, &known, now);
+        assert_eq!((s.best_eligible(&BTreeSet::new()), s.may_appear()), (None, true));
     }
 }

@@ -38,7 +38,7 @@ fn status(instance: &Instance, view: &RaftView, leadership: &Leadership, now: No
         leader: leadership.leader.as_ref().map(|leader| leader.member.name.clone()),
         authority,
         authority_left_ms: left.filter(|_| authority).map(millis),
-        settled: is_settled(view, leadership, &shared.member().name),
+        settled: !shared.in_quarantine() && is_settled(view, leadership, &shared.member().name),
         members: members(instance, view, leadership, &contacts, now.instant),
         ledger: instance.data().ledger.iter().cloned().collect(),
         warnings: warnings(instance, view, &contacts, now.instant),
@@ -62,7 +62,9 @@ fn state(view: &RaftView, standing: Standing, quarantined: bool) -> GroupState {
     }
 }
 
-/// Group rule 15: a caught-up voter or witness of a committed, uniform membership without an old id of this member.
+/// Group rule 15: a caught-up voter or witness of a committed, uniform membership without an old id of this member. The
+/// caller sees to it that it votes again after its start: else a rolling update that goes on to the next member leaves
+/// nobody to elect a leader.
 fn is_settled(view: &RaftView, leadership: &Leadership, own_name: &str) -> bool {
     let only_this_id = view.ids_named(own_name).eq([view.id]);
     let caught_up = view.committed_index > 0 && view.applied_index >= view.committed_index;

@@ -23,8 +23,8 @@ pub struct GroupStatus {
     pub authority: bool,
     /// Milliseconds of authority left; `None` without authority, or when it has no end (sole voter).
     pub authority_left_ms: Option<u64>,
-    /// True once this member is a caught-up voter or witness of a committed, uniform membership that no longer holds
-    /// an older id of this member (DESIGN.md, group rule 15). Not latched here.
+    /// True once this member is a caught-up voter or witness, past its quarantine, of a committed, uniform membership
+    /// that no longer holds an older id of this member (DESIGN.md, group rule 15). Not latched here.
     pub settled: bool,
     /// Members of the group, by name. Before formation: the peers that answered.
     pub members: Vec<MemberStatus>,

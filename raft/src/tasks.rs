@@ -291,11 +291,11 @@ impl HandOver {
         Err(timed_out(HANDOVER_TIMEOUT))
     }
 
-    /// Before anything is given up: waits a moment for an eligible member that holds the newest entries. A leader that
-    /// cannot act any more in this term waits for nobody.
+    /// Before anything is given up: waits a moment for an eligible member that holds the newest entries and may vote again
+    /// after its start. A leader that cannot act any more in this term waits for nobody.
     async fn await_successor(&self) -> Result<(), CommandError> {
         let timing = *self.shared.timing();
-        let deadline = now() + timing.lease_duration;
+        let deadline = now() + timing.quarantine();
         loop {
             let view = RaftView::new(&metrics(&self.raft));
             let contacts = self.shared.contacts();
