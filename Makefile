@@ -23,8 +23,8 @@ help: ## List the targets.
 demo: ## Three members, a leader killed, queries going on; ARGS=--keep leaves it running.
 	@tests/setup/tools rust prometheus
 	@# A debug build: a fresh machine has it in a third of the time, and a takeover does not wait for the processor.
-	cargo build --locked --package prometheus-elector --package test-support
-	cargo run --quiet --locked --package test-support --bin demo -- $(ARGS)
+	cargo build --locked --workspace
+	$(TARGET)/debug/demo $(ARGS)
 
 test: setup lint test-unit test-blackbox deny ## Everything that CI runs; installs what it needs.
 	@echo "make test: format, clippy, docs, unit tests, black-box tests and dependency rules are done."
@@ -55,10 +55,11 @@ deny: ## Licences, sources and bans of the dependencies.
 test-cluster: ## Real etcd, kube-apiserver, CoreDNS: nothing but cluster DNS (root, Go).
 	@tests/setup/tools cluster
 	tests/cluster/peers $(PEERS) etcd kube-apiserver coredns prometheus
-	cargo build --locked --package prometheus-elector
+	cargo build --locked --workspace
 	tests/cluster/run --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector
 
 bench: ## Takeover times, memory, idle CPU, render time, size of the binary.
 	@tests/setup/tools prometheus
 	cargo build --locked --release --package prometheus-elector
-	PROMETHEUS_ELECTOR_BIN=$(TARGET)/release/prometheus-elector cargo run --quiet --locked --package test-support --bin bench -- $(ARGS)
+	cargo build --locked --workspace
+	PROMETHEUS_ELECTOR_BIN=$(TARGET)/release/prometheus-elector $(TARGET)/debug/bench $(ARGS)
