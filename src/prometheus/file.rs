@@ -3,7 +3,7 @@
 //! The new content goes to a temporary file in the same directory (mode set explicitly, whatever the umask), is
 //! fsynced, renamed over the old one, and the directory is fsynced: a reader or a crash finds the old content or the
 //! new, never a part. Nothing is written when content and mode are right already. What a crash left behind is removed
-//! by [`remove_leftovers`]; every error leaves the old file as it was.
+//! by `remove_leftovers`; every error leaves the old file as it was.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
@@ -46,7 +46,7 @@ pub enum FileError {
     },
 }
 
-/// What [`replace_if`] did.
+/// What `replace_if` did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replaced {
     /// Content and mode were right already.
