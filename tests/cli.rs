@@ -107,3 +107,24 @@ fn the_documented_flags_are_those_of_the_code() {
     let documented = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(documented == generated, "docs/flags.md is out of date: run UPDATE_GOLDEN=1 cargo test --test cli");
 }
+
+/// The README shows every flag with its default, folded away.
+#[test]
+fn the_readme_lists_every_flag_with_its_default() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let rows = config::flags_markdown();
+    let rows = rows.lines().filter(|line| line.starts_with("| `")).map(|line| {
+        let cells: Vec<&str> = line.split(" | ").collect();
+        format!("{} | {} | {}", cells[0], cells[1], cells[3])
+    });
+    let table = format!("| flag | default | meaning |\n|---|---|---|\n{}\n", rows.collect::<Vec<_>>().join("\n"));
+    let readme = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = readme.split_once("<!-- flags: generated -->\n").expect("the README marks where flags begin");
+    let (listed, after) = rest.split_once("<!-- flags: end -->").expect("the README marks where flags end");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        let text = format!("{before}<!-- flags: generated -->\n\n{table}\n<!-- flags: end -->{after}");
+        std::fs::write(&path, text).unwrap();
+        return;
+    }
+    assert!(listed.trim() == table.trim(), "README.md is out of date: run UPDATE_GOLDEN=1 cargo test --test cli");
+}
