@@ -17,7 +17,7 @@ use crate::shared::{Shared, now};
 use crate::state::GroupData;
 use crate::store::Standing;
 use crate::tasks::{self, Done};
-use crate::types::{LogId, Raft};
+use crate::types::Raft;
 use crate::view::RaftView;
 use crate::{
     Authority, CommandError, GroupEnds, GroupStatus, Leadership, NodeId, Now, PeerSet, formation, handover, membership,
@@ -26,34 +26,6 @@ use crate::{
 
 /// Time between two publications of a status in which only ages have changed.
 const STATUS_PERIOD: Duration = Duration::from_millis(500);
-
-/// What of a status is published at once when it changes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Gist {
-    term: u64,
-    leader: Option<NodeId>,
-    acts: bool,
-    reason: String,
-    membership: Option<LogId>,
-    membership_committed: bool,
-    applied_index: u64,
-    committed_index: u64,
-}
-
-impl Gist {
-    fn new(instance: &Instance, view: &RaftView, leadership: &Leadership) -> Self {
-        Self {
-            term: view.term,
-            leader: leadership.leader.as_ref().map(|leader| leader.id),
-            acts: leadership.authority != Authority::None,
-            reason: instance.reason.clone(),
-            membership: view.membership_log_id,
-            membership_committed: view.membership_committed,
-            applied_index: view.applied_index,
-            committed_index: view.committed_index,
-        }
-    }
-}
 
 /// What an instance is made of.
 pub(crate) struct Parts {
@@ -104,7 +76,7 @@ pub(crate) struct Instance {
     hello_due: Instant,
     /// When the status is published next, unless something that matters changes before.
     status_due: Instant,
-    published: Option<Gist>,
+    published: Option<report::Gist>,
     pub(crate) exit: Option<Exit>,
 }
 
@@ -200,7 +172,7 @@ impl Instance {
             self.do_chores(view, now.instant);
         }
         self.reason_for(view, &leadership);
-        let gist = Gist::new(self, view, &leadership);
+        let gist = report::Gist::new(self, view, &leadership);
         if now.instant >= self.status_due || self.published.as_ref() != Some(&gist) {
             self.status_due = now.instant + STATUS_PERIOD;
             self.published = Some(gist);

@@ -9,8 +9,37 @@ use openraft::ServerState;
 use crate::contacts::Contacts;
 use crate::instance::Instance;
 use crate::store::Standing;
+use crate::types::LogId;
 use crate::view::RaftView;
-use crate::{GroupState, GroupStatus, Leadership, MemberKind, MemberStatus, NodeId, Now};
+use crate::{Authority, GroupState, GroupStatus, Leadership, MemberKind, MemberStatus, NodeId, Now};
+
+/// What of a status is published at once when it changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Gist {
+    term: u64,
+    leader: Option<NodeId>,
+    acts: bool,
+    reason: String,
+    membership: Option<LogId>,
+    membership_committed: bool,
+    applied_index: u64,
+    committed_index: u64,
+}
+
+impl Gist {
+    pub(crate) fn new(instance: &Instance, view: &RaftView, leadership: &Leadership) -> Self {
+        Self {
+            term: view.term,
+            leader: leadership.leader.as_ref().map(|leader| leader.id),
+            acts: leadership.authority != Authority::None,
+            reason: instance.reason.clone(),
+            membership: view.membership_log_id,
+            membership_committed: view.membership_committed,
+            applied_index: view.applied_index,
+            committed_index: view.committed_index,
+        }
+    }
+}
 
 /// Publishes the status if it changed.
 pub(crate) fn publish(instance: &Instance, view: &RaftView, leadership: &Leadership, now: Now) {
