@@ -10,6 +10,7 @@ mod formation;
 pub mod group;
 pub mod handle;
 mod handover;
+mod hello;
 mod instance;
 pub mod leadership;
 mod membership;

@@ -1,0 +1,52 @@
+//! Keeping in touch with everybody who is or may be a member.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::instance::{Exit, Instance};
+use crate::view::RaftView;
+use crate::{PeerSet, tasks};
+
+impl Instance {
+    /// Takes a new answer of discovery, and keeps the largest one durably (DESIGN.md, group rule 9).
+    pub(crate) async fn note_peers(&mut self, peers: &PeerSet) {
+        self.roster.answered(peers.clone());
+        let roster = &self.roster;
+        let noted = self
+            .parts
+            .shared
+            .update_identity(|identity| {
+                identity.peers_seen = roster.most_seen(&identity.peers_seen);
+                Ok::<(), std::convert::Infallible>(())
+            })
+            .await;
+        if let Err(error) = noted {
+            self.exit = Some(Exit::Failed(error.to_string()));
+        }
+    }
+
+    /// More often while blank: a group should form as soon as it may.
+    pub(crate) fn hello_period(&self) -> Duration {
+        let timing = self.parts.shared.timing();
+        if self.parts.shared.identity().standing.is_blank() { timing.hello_period() / 4 } else { timing.hello_period() }
+    }
+
+    /// To everybody that discovery lists or the membership holds.
+    pub(crate) fn say_hello(&mut self, view: &RaftView) {
+        let shared = self.parts.shared.clone();
+        self.roster.expects(view.nodes.values().map(|member| member.name.as_str()));
+        let others = view.nodes.iter().filter(|(id, member)| {
+            **id != view.id
+                && member.name != shared.member().name
+                && member.raft_address != shared.member().raft_address
+        });
+        let addresses: BTreeSet<String> = others
+            .map(|(_, member)| member.raft_address.clone())
+            .chain(self.roster.addresses().map(String::from))
+            .collect();
+        for address in addresses {
+            let (shared, transport) = (shared.clone(), self.parts.transport.clone());
+            self.tasks.spawn(async move { tasks::hello(&shared, &transport, address).await });
+        }
+    }
+}
