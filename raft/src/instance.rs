@@ -72,6 +72,8 @@ pub(crate) struct Instance {
     suspended: Now,
     acks_void_before: Option<Instant>,
     pub(crate) under_way: BTreeSet<Work>,
+    /// Whoever waits for the outcome of the handover that is under way.
+    pub(crate) handover_replies: Vec<oneshot::Sender<Result<String, CommandError>>>,
     pub(crate) tasks: JoinSet<Done>,
     hello_due: Instant,
     /// When the status is published next, unless something that matters changes before.
@@ -90,6 +92,7 @@ impl Instance {
             suspended: Now::read(),
             acks_void_before: None,
             under_way: BTreeSet::new(),
+            handover_replies: Vec::new(),
             tasks: JoinSet::new(),
             hello_due: now(),
             status_due: now(),
@@ -247,7 +250,7 @@ impl Instance {
         if !self.under_way.contains(&Work::HandOver) {
             let successors = handover::Situation::new(view, &contacts, shared.timing(), now);
             if let Some(reason) = self.must_hand_over(view, &successors) {
-                self.hand_over(view.term, reason, None);
+                self.hand_over(view.term, reason);
             }
         }
         let Standing::Joined(cluster) = shared.identity().standing else { return };
@@ -291,12 +294,7 @@ impl Instance {
         unfit.then(|| format!("not eligible: {}", own.eligibility_reason))
     }
 
-    pub(crate) fn hand_over(
-        &mut self,
-        term: u64,
-        reason: String,
-        reply: Option<oneshot::Sender<Result<String, CommandError>>>,
-    ) {
+    pub(crate) fn hand_over(&mut self, term: u64, reason: String) {
         tracing::info!(term, %reason, "handing leadership over");
         let handover = tasks::HandOver {
             raft: self.parts.raft.clone(),
@@ -305,17 +303,18 @@ impl Instance {
             term,
             reason,
         };
-        self.start(Work::HandOver, async move {
-            let result = handover.run().await;
-            match &result {
-                Ok(leader) => tracing::info!(%leader, "leadership was handed over"),
-                Err(error) => tracing::warn!(%error, "leadership was not handed over"),
-            }
-            if let Some(reply) = reply {
-                let _ = reply.send(result);
-            }
-            Done::Finished(Work::HandOver)
-        });
+        self.start(Work::HandOver, async move { Done::HandedOver(handover.run().await) });
+    }
+
+    fn handed_over(&mut self, result: &Result<String, CommandError>) {
+        self.under_way.remove(&Work::HandOver);
+        match result {
+            Ok(leader) => tracing::info!(%leader, "leadership was handed over"),
+            Err(error) => tracing::warn!(%error, "leadership was not handed over"),
+        }
+        for reply in self.handover_replies.drain(..) {
+            let _ = reply.send(result.clone());
+        }
     }
 
     fn form(&mut self, now: Instant) {
@@ -358,6 +357,7 @@ impl Instance {
             Done::Finished(work) => {
                 self.under_way.remove(&work);
             }
+            Done::HandedOver(result) => self.handed_over(&result),
             Done::Confirmed(term) => {
                 self.under_way.remove(&Work::Confirm);
                 self.confirmed_term = term;

@@ -21,10 +21,13 @@ impl Instance {
             Request::HandOver { reply, .. } if !view.is_leader() => {
                 let _ = reply.send(Err(self.not_leader()));
             }
-            Request::HandOver { reply, .. } if self.under_way.contains(&Work::HandOver) => {
-                let _ = reply.send(Err(CommandError::Refused("leadership is being handed over already".into())));
+            Request::HandOver { reason, reply } => {
+                // A handover may be under way already: of a member that is not eligible any more. Its outcome counts.
+                self.handover_replies.push(reply);
+                if !self.under_way.contains(&Work::HandOver) {
+                    self.hand_over(view.term, reason);
+                }
             }
-            Request::HandOver { reason, reply } => self.hand_over(view.term, reason, Some(reply)),
             Request::Remove { reply, .. } if !view.is_leader() => {
                 let _ = reply.send(Err(self.not_leader()));
             }

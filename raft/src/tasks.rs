@@ -34,6 +34,8 @@ const TRANSFER_WAIT_MIN: Duration = Duration::from_millis(50);
 pub(crate) enum Done {
     /// Ended, one way or the other; the next look decides anew.
     Finished(Work),
+    /// A handover has ended: the new leader's name.
+    HandedOver(Result<String, CommandError>),
     /// Leadership was confirmed in this term.
     Confirmed(u64),
     /// A possible member answered.

@@ -57,6 +57,22 @@ async fn a_handover_latches_first_and_names_the_new_leader() {
     .await;
 }
 
+/// Seen in the benchmark: a member that shuts down says that it is not eligible, and asks for the handover in the same
+/// breath. The group had begun one by itself, refused the second, and the process stopped in the middle of the first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handover_asked_for_while_one_is_under_way_waits_for_its_outcome() {
+    let town = Town::new(3);
+    let old = town.leader().await;
+    eventually("the leader knows that another one can lead", || {
+        old.status().members.iter().all(|member| member.eligible == Some(true))
+    })
+    .await;
+    old.set_eligible(false);
+    let (first, second) = tokio::join!(old.handle.hand_over("first"), old.handle.hand_over("second"));
+    assert_eq!(first, second);
+    assert_eq!(town.leader().await.name(), first.unwrap());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_cannot_act_hands_over_by_itself_but_not_into_the_void() {
     let town = Town::new(3);
