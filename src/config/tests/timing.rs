@@ -28,9 +28,9 @@ fn a_renew_deadline_that_outlives_the_lease_is_told_with_the_numbers() {
     assert_eq!(
         mistakes("-lease-renew-deadline 900ms"),
         [
-            "--lease-renew-deadline=900ms does not go with --lease-duration=1s (the default): with clocks that are 10 % off \
-          in opposite directions it takes up to 1.107s (1.23 * 900ms), which must be less than the lease (1s); use a \
-          renew deadline of at most 813ms, or a lease of at least 1.108s"
+            "--lease-renew-deadline=900ms does not go with --lease-duration=900ms (the default): with clocks that are 10 % off \
+          in opposite directions it takes up to 1.107s (1.23 * 900ms), which must be less than the lease (900ms); use a \
+          renew deadline of at most 731ms, or a lease of at least 1.108s"
         ]
     );
 }
@@ -41,15 +41,15 @@ fn heartbeats_that_do_not_fit_are_told_with_the_numbers() {
     assert_eq!(
         mistakes_with(REPLICA, &env, pod()),
         ["PROMETHEUS_ELECTOR_LEASE_RETRY_PERIOD=300ms (flag --lease-retry-period) does not go with \
-          --lease-renew-deadline=800ms (the default): 3 retry periods (900ms) must fit into the renew deadline (800ms); \
-          use a retry period of at most 266ms, or a renew deadline of at least 900ms"]
+          --lease-renew-deadline=720ms (the default): 3 retry periods (900ms) must fit into the renew deadline (720ms); \
+          use a retry period of at most 240ms, or a renew deadline of at least 900ms"]
     );
 }
 
 #[test]
 fn the_way_out_that_a_message_names_is_one() {
-    assert!(accepted("1s", "813ms", "100ms") && accepted("1.108s", "900ms", "100ms"));
-    assert!(accepted("1s", "800ms", "266ms") && accepted("2s", "900ms", "300ms"));
+    assert!(accepted("900ms", "731ms", "100ms") && accepted("1.108s", "900ms", "100ms"));
+    assert!(accepted("900ms", "720ms", "240ms") && accepted("2s", "900ms", "300ms"));
 }
 
 #[test]
@@ -57,8 +57,8 @@ fn a_member_is_not_removed_for_the_silence_of_a_takeover() {
     assert_eq!(
         mistakes("-member-removal-delay 500ms"),
         [
-            "--member-removal-delay=500ms does not go with --lease-duration=1s (the default): a member must be silent for \
-          at least one lease before it is removed; use at least 1s"
+            "--member-removal-delay=500ms does not go with --lease-duration=900ms (the default): a member must be silent for \
+          at least one lease before it is removed; use at least 900ms"
         ]
     );
 }
