@@ -1,9 +1,11 @@
 //! The accept loop: a bounded number of HTTP/1.1 connections, and a bounded drain.
 //!
 //! `axum::serve` bounds neither the time for a request's head nor the number of connections, so this uses hyper's
-//! connection directly. Failure behaviour: a connection's error ends that connection; an error of `accept` that is not
+//! connection directly. With more than half of the places taken an answer ends its connection: idle ones can take half of
+//! them at the most, and a probe always finds a place. Failure behaviour: a connection's error ends that connection; an error of `accept` that is not
 //! the connection's own (no file descriptors left) is logged and tried again after a pause.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,6 +13,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
+use http::HeaderValue;
+use http::header::CONNECTION;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
@@ -62,10 +66,17 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits,
                 }
             },
         };
-        let service = service.clone();
+        let (service, occupancy, few) = (service.clone(), places.clone(), limits.connections_max / 2);
         let service = service_fn(move |mut request: http::Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(client));
-            service.call(request)
+            let (answer, occupancy) = (service.call(request), occupancy.clone());
+            async move {
+                let mut answer = answer.await?;
+                if occupancy.available_permits() < few {
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(answer)
+            }
         });
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);

@@ -15,8 +15,9 @@ use super::metrics::ProxyMetrics;
 use super::retry::{PAUSE_MAX, PAUSE_MIN};
 use super::routes::Destination;
 
-/// Requests held at once; a further one is refused. A dashboard's worth for tens of users, at a few KiB each.
-pub(super) const HELD_MAX: usize = 1024;
+/// Requests held at once; a further one is refused. A dashboard's worth for tens of users, at a few KiB each;
+/// half of the API's connections, so that probes find a place while nobody leads.
+pub(super) const HELD_MAX: usize = 512;
 
 /// Places for held requests.
 pub(super) struct Places(Semaphore);

@@ -154,3 +154,27 @@ async fn connections_beyond_the_bound_wait_for_a_place() {
     drain.cancel();
     served.await.unwrap();
 }
+
+#[tokio::test]
+async fn idle_connections_take_half_of_the_places_at_the_most() {
+    let (inputs, _ends) = inputs(false);
+    let (listener, address) = listen::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let limits = Limits { purpose: "test", connections_max: 4, grace: Duration::from_secs(5) };
+    let drain = CancellationToken::new();
+    let served =
+        tokio::spawn(serve::serve(listener, crate::api::public::router(shared(inputs)), limits, drain.clone()));
+    let mut idle = Vec::new();
+    // Of four places the accepting one takes one: two are half.
+    for number in 1..=9 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /_elector/healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        let mut answer = vec![0; 1024];
+        let length = timeout(Duration::from_secs(5), stream.read(&mut answer)).await.expect("a place").unwrap();
+        let answer = String::from_utf8_lossy(&answer[..length]).to_lowercase();
+        assert!(answer.starts_with("http/1.1 200"), "{answer}");
+        assert_eq!(answer.contains("connection: close"), number > 1, "connection {number}: {answer}");
+        idle.push(stream);
+    }
+    drain.cancel();
+    served.await.unwrap();
+}

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use reqwest::Client;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::MissedTickBehavior;
 
 use crate::http;
 
@@ -74,6 +75,8 @@ async fn send_all(
     mut stopped: tokio::sync::watch::Receiver<bool>,
 ) {
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / per_second);
+    // A machine that is late must not get the missed ones all at once.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut open = JoinSet::new();
     loop {
         tokio::select! {
