@@ -96,7 +96,13 @@ async fn it_comes_back_on_the_same_port_after_every_kind_of_end() {
     let mut pair = Pair::start().await;
     let agent = &mut pair.agent;
     agent.signal(Signal::STOP).unwrap();
-    assert!(agent.running_config().await.is_err(), "a stopped process does not answer");
+    // The kernel stops its threads one by one, after the call has returned.
+    eventually(SOON, "a stopped process does not answer", async || {
+        ensure!(agent.running_config().await.is_err(), "it still answers");
+        Ok(())
+    })
+    .await
+    .unwrap();
     agent.signal(Signal::CONT).unwrap();
     agent.running_config().await.unwrap();
     agent.kill().unwrap();
