@@ -13,6 +13,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod discovery;
+pub mod gate;
 pub mod metrics;
 pub mod prometheus;
 pub mod proxy;
