@@ -1,5 +1,16 @@
 //! The remote-write gate: one writer by fencing, and nothing lost in a takeover.
 //!
 //! - [`wire`]: what a remote-write request holds, its halves, and 1.0 as 2.0, read and written without building objects
+//! - [`spool`]: what a standby has received, on disk and bounded
 
+pub mod spool;
 pub mod wire;
+
+/// Lowest and highest timestamp of a batch, both inclusive, in Unix milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeRange {
+    /// The lowest.
+    pub min_ms: i64,
+    /// The highest.
+    pub max_ms: i64,
+}

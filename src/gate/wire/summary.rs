@@ -8,6 +8,7 @@
 use super::compression::decompress;
 use super::proto::{Fields, last_int64};
 use super::{Version, WireError};
+use crate::gate::TimeRange;
 
 /// What a request holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,10 +25,8 @@ pub struct Summary {
     pub exemplars: u64,
     /// Samples and histograms beyond the horizon: counted above, left out of the time range.
     pub future: u64,
-    /// Lowest timestamp of samples and histograms in Unix milliseconds; `None` without any, e.g. metadata alone.
-    pub min_timestamp: Option<i64>,
-    /// Highest timestamp, likewise.
-    pub max_timestamp: Option<i64>,
+    /// Timestamps of samples and histograms; `None` without any, e.g. metadata alone.
+    pub range: Option<TimeRange>,
 }
 
 /// Where the two versions keep what the gate looks for.
@@ -70,16 +69,7 @@ impl Summary {
 
     fn of_message(version: Version, message: &[u8], horizon_ms: i64) -> Result<Self, WireError> {
         let layout = layout(version);
-        let mut summary = Self {
-            version,
-            series: 0,
-            samples: 0,
-            histograms: 0,
-            exemplars: 0,
-            future: 0,
-            min_timestamp: None,
-            max_timestamp: None,
-        };
+        let mut summary = Self { version, series: 0, samples: 0, histograms: 0, exemplars: 0, future: 0, range: None };
         for field in Fields::of(message) {
             let field = field?;
             if field.number == layout.series {
@@ -111,8 +101,9 @@ impl Summary {
             self.future += 1;
             return;
         }
-        self.min_timestamp = Some(self.min_timestamp.map_or(timestamp, |lowest| lowest.min(timestamp)));
-        self.max_timestamp = Some(self.max_timestamp.map_or(timestamp, |highest| highest.max(timestamp)));
+        let range = self.range.get_or_insert(TimeRange { min_ms: timestamp, max_ms: timestamp });
+        range.min_ms = range.min_ms.min(timestamp);
+        range.max_ms = range.max_ms.max(timestamp);
     }
 }
 
@@ -132,7 +123,7 @@ mod tests {
             ..Default::default()
         };
         let summary = Summary::read(Version::V1, &testing::body(&request), i64::MAX).unwrap();
-        assert_eq!((summary.series, summary.min_timestamp, summary.max_timestamp), (0, None, None));
+        assert_eq!((summary.series, summary.range), (0, None));
     }
 
     #[test]
@@ -155,8 +146,7 @@ mod tests {
                 histograms: 1,
                 exemplars: 1,
                 future: 1,
-                min_timestamp: Some(500),
-                max_timestamp: Some(1_000),
+                range: Some(TimeRange { min_ms: 500, max_ms: 1_000 }),
             }
         );
     }
@@ -192,8 +182,7 @@ mod tests {
             histograms: histograms as u64,
             exemplars: exemplars as u64,
             future: (times.len() - past().count()) as u64,
-            min_timestamp: past().min(),
-            max_timestamp: past().max(),
+            range: past().min().zip(past().max()).map(|(min_ms, max_ms)| TimeRange { min_ms, max_ms }),
         })
     }
 
