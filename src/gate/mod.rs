@@ -2,8 +2,10 @@
 //!
 //! - [`wire`]: what a remote-write request holds, its halves, and 1.0 as 2.0, read and written without building objects
 //! - [`spool`]: what a standby has received, on disk and bounded
+//! - [`watermark`]: how far the writer has got, so that standbys can forget what it has finished
 
 pub mod spool;
+pub mod watermark;
 pub mod wire;
 
 /// Lowest and highest timestamp of a batch, both inclusive, in Unix milliseconds.
