@@ -7,6 +7,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+#[path = "render/gate.rs"]
+mod gate;
 #[path = "render/reader.rs"]
 mod reader;
 

@@ -3,7 +3,11 @@
 //! - [`wire`]: what a remote-write request holds, its halves, and 1.0 as 2.0, read and written without building objects
 //! - [`spool`]: what a standby has received, on disk and bounded
 //! - [`watermark`]: how far the writer has got, so that standbys can forget what it has finished
+//! - [`margin`]: what they keep beyond that
+//! - [`remote`]: where the writer sends to: what rendering takes out of a `remote_write` entry
 
+pub mod margin;
+pub mod remote;
 pub mod spool;
 pub mod watermark;
 pub mod wire;

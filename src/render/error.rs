@@ -212,6 +212,18 @@ pub enum RenderErrorKind {
         /// Line of the first one.
         first_line: usize,
     },
+    /// Two `remote_write` entries of one name.
+    #[error(
+        "two entries of `remote_write` are named `{name}` in the {role} configuration (the other one is in line {first_line}), Prometheus refuses that: rename one (lists of `leader` are appended to those of `follower`)"
+    )]
+    DuplicateRemote {
+        /// The entries' name.
+        name: String,
+        /// `follower` or `leader`.
+        role: &'static str,
+        /// Line of the first one.
+        first_line: usize,
+    },
     /// More than [`OUTPUT_BYTES_MAX`].
     #[error(
         "the {role} configuration has more than {OUTPUT_BYTES_MAX} bytes once rendered: nest less, or move targets out into file_sd_configs or http_sd_configs"

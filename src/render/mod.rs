@@ -15,6 +15,7 @@
 
 mod emit;
 mod error;
+mod gate;
 mod keys;
 mod merge;
 mod parse;
@@ -30,6 +31,7 @@ mod tests;
 use bytes::Bytes;
 
 pub use self::error::{Position, RenderError, RenderErrorKind};
+pub use self::gate::{Gated, Ungated, UngatedReason, render_gated};
 use self::source::Source;
 use self::tree::{NodeId, Tree};
 use crate::role::Role;

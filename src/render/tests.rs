@@ -258,6 +258,7 @@ proptest! {
     #[test]
     fn any_bytes_give_a_result_and_no_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = render(&bytes);
+        let _ = render_gated(&bytes, 9097);
     }
 
     #[test]
@@ -272,6 +273,11 @@ proptest! {
         }
         if let Ok(rendered) = render(text.as_bytes()) {
             for output in [&rendered.follower, &rendered.leader] {
+                read_back(std::str::from_utf8(output).unwrap());
+            }
+        }
+        if let Ok(gated) = render_gated(text.as_bytes(), 9097) {
+            for output in [&gated.rendered.follower, &gated.rendered.leader] {
                 read_back(std::str::from_utf8(output).unwrap());
             }
         }
