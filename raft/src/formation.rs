@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::contacts::{Contact, Contacts};
+use crate::rules::{Rule, holds};
 
 /// A group with a leader has added a member by now, also on a slow machine.
 const LONG_WAIT: Duration = Duration::from_secs(30);
@@ -53,7 +54,9 @@ pub(crate) fn next(s: &Situation<'_>) -> Step {
         .iter()
         .filter(|contact| contact.age(s.now) < s.freshness && contact.hello.member.name != s.own_name)
         .collect();
-    if let Some(joined) = fresh.iter().find(|contact| !contact.hello.standing.is_blank()) {
+    if let Some(joined) = fresh.iter().find(|contact| !contact.hello.standing.is_blank())
+        && holds(Rule::FormationVeto)
+    {
         let name = &joined.hello.member.name;
         let way_out = if s.own_uptime < LONG_WAIT {
             String::new()
@@ -78,7 +81,7 @@ pub(crate) fn next(s: &Situation<'_>) -> Step {
         return Step::Wait(format!("waiting to be added: {lower} is lower in order, so it forms the group"));
     }
     let expect = s.bootstrap_expect.max(s.peers_seen_max);
-    let needed = expect / 2 + 1;
+    let needed = if holds(Rule::FormationMajority) { expect / 2 + 1 } else { 1 };
     let reached = fresh.len() + 1;
     if reached < needed {
         let silent = if s.failures.is_empty() { String::new() } else { format!("; no answer from {}", s.failures) };

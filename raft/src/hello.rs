@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::instance::{Exit, Instance};
+use crate::network::Transport;
 use crate::view::RaftView;
 use crate::{PeerSet, tasks};
 
-impl Instance {
+impl<T: Transport> Instance<T> {
     /// Takes a new answer of discovery, and keeps the largest one durably (DESIGN.md, group rule 9).
     pub(crate) async fn note_peers(&mut self, peers: &PeerSet) {
         self.roster.answered(peers.clone());

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use openraft::async_runtime::WatchReceiver;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
 
 use crate::leadership::{Local, assess};
-use crate::network::{Dismissal, HttpTransport};
+use crate::network::{Dismissal, Transport};
 use crate::roster::Roster;
-use crate::shared::{Shared, now};
+use crate::rt::{self, now};
+use crate::rules::{Rule, holds};
+use crate::shared::Shared;
 use crate::state::GroupData;
 use crate::store::Standing;
 use crate::tasks::{self, Done};
@@ -28,10 +28,10 @@ use crate::{
 const STATUS_PERIOD: Duration = Duration::from_millis(500);
 
 /// What an instance is made of.
-pub(crate) struct Parts {
+pub(crate) struct Parts<T> {
     pub(crate) shared: Shared,
     pub(crate) raft: Raft,
-    pub(crate) transport: HttpTransport,
+    pub(crate) transport: T,
     pub(crate) data: watch::Receiver<Arc<GroupData>>,
     pub(crate) bootstrap_expect: usize,
     pub(crate) leadership: watch::Sender<Leadership>,
@@ -64,8 +64,8 @@ pub(crate) enum Work {
     Form,
 }
 
-pub(crate) struct Instance {
-    pub(crate) parts: Parts,
+pub(crate) struct Instance<T> {
+    pub(crate) parts: Parts<T>,
     pub(crate) roster: Roster,
     pub(crate) reason: String,
     confirmed_term: u64,
@@ -74,7 +74,7 @@ pub(crate) struct Instance {
     pub(crate) under_way: BTreeSet<Work>,
     /// Whoever waits for the outcome of the handover that is under way.
     pub(crate) handover_replies: Vec<oneshot::Sender<Result<String, CommandError>>>,
-    pub(crate) tasks: JoinSet<Done>,
+    pub(crate) tasks: rt::Tasks<Done>,
     hello_due: Instant,
     /// When the status is published next, unless something that matters changes before.
     status_due: Instant,
@@ -82,8 +82,8 @@ pub(crate) struct Instance {
     pub(crate) exit: Option<Exit>,
 }
 
-impl Instance {
-    pub(crate) fn new(parts: Parts) -> Self {
+impl<T: Transport> Instance<T> {
+    pub(crate) fn new(parts: Parts<T>) -> Self {
         Self {
             roster: Roster::new(parts.shared.member()),
             reason: "starting".into(),
@@ -93,7 +93,7 @@ impl Instance {
             acks_void_before: None,
             under_way: BTreeSet::new(),
             handover_replies: Vec::new(),
-            tasks: JoinSet::new(),
+            tasks: rt::Tasks::new(),
             hello_due: now(),
             status_due: now(),
             published: None,
@@ -110,8 +110,7 @@ impl Instance {
         mut stopped: watch::Receiver<bool>,
     ) -> Exit {
         let mut metrics = self.parts.raft.metrics();
-        let mut tick = tokio::time::interval(self.parts.shared.timing().retry_period);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tick = rt::interval(self.parts.shared.timing().retry_period);
         self.note_peers(&peers.borrow_and_update().clone()).await;
         loop {
             let mut chores = true;
@@ -286,11 +285,11 @@ impl Instance {
         if identity.latched_term >= view.term {
             return successors.best(&nobody).map(|_| "it gave authority up in this term".to_owned());
         }
-        if self.parts.shared.member().witness {
+        if self.parts.shared.member().witness && holds(Rule::WitnessHandsOver) {
             return successors.best(&nobody).map(|_| "a witness never acts".to_owned());
         }
         let own = self.parts.shared.hello();
-        let unfit = !own.eligible && successors.best_eligible(&nobody).is_some();
+        let unfit = holds(Rule::IneligibleHandsOver) && !own.eligible && successors.best_eligible(&nobody).is_some();
         unfit.then(|| format!("not eligible: {}", own.eligibility_reason))
     }
 

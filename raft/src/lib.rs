@@ -13,6 +13,7 @@ mod handover;
 mod hello;
 mod instance;
 pub mod leadership;
+mod lives;
 mod membership;
 #[cfg(test)]
 mod membership_tests;
@@ -21,6 +22,8 @@ pub mod peers;
 mod report;
 mod requests;
 mod roster;
+mod rt;
+mod rules;
 mod shared;
 pub mod state;
 pub mod status;

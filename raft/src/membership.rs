@@ -8,6 +8,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::contacts::{Contact, Contacts};
+use crate::rules::{Rule, holds};
 use crate::store::{ClusterId, Standing};
 use crate::timing::Timing;
 use crate::view::RaftView;
@@ -81,7 +82,8 @@ pub(crate) struct Situation<'a> {
 pub(crate) fn next(s: &Situation<'_>) -> Option<(Change, String)> {
     if s.view.is_joint() {
         let newest = s.view.configs.last().cloned().unwrap_or_default();
-        return Some((Change::FinishJoint(newest), "a predecessor left the membership joint".into()));
+        let finish = Change::FinishJoint(newest);
+        return holds(Rule::FinishJoint).then(|| (finish, "a predecessor left the membership joint".into()));
     }
     if !s.view.membership_committed {
         return None;
@@ -171,7 +173,9 @@ impl Situation<'_> {
         let absent = self.absent.get(name).is_some_and(|time| *time >= delay);
         let heard = self.contacts.by_name(name).map(|contact| contact.heard_at);
         let last_word = heard.max(self.view.acked.get(&id).copied());
-        absent && last_word.is_none_or(|at| self.now.saturating_duration_since(at) >= delay)
+        absent
+            && (!holds(Rule::RemovalNeedsBoth)
+                || last_word.is_none_or(|at| self.now.saturating_duration_since(at) >= delay))
     }
 
     /// Whether the voters that remain have a majority that acknowledges this leader.
@@ -189,6 +193,7 @@ impl Situation<'_> {
     /// openraft reports success for learners that lag and for voters out of reach, so this is looked at here.
     fn is_caught_up(&self, id: NodeId) -> bool {
         let matched = self.view.matched.get(&id);
-        self.is_acked(id) && matched.is_some_and(|index| index + LAG_ENTRIES_MAX >= self.view.last_log_index)
+        !holds(Rule::SwapCaughtUp)
+            || self.is_acked(id) && matched.is_some_and(|index| index + LAG_ENTRIES_MAX >= self.view.last_log_index)
     }
 }

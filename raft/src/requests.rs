@@ -4,12 +4,13 @@ use openraft::async_runtime::WatchReceiver;
 use tokio::sync::oneshot;
 
 use crate::instance::{Exit, Instance, Work};
+use crate::network::Transport;
 use crate::state::Command;
 use crate::tasks::{self, Done};
 use crate::view::RaftView;
 use crate::{CommandError, NodeId, Request};
 
-impl Instance {
+impl<T: Transport> Instance<T> {
     /// Answers a request, or starts the work that answers it.
     pub(crate) fn request(&mut self, request: Request) {
         let metrics = self.parts.raft.metrics().borrow_watched().clone();

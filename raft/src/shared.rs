@@ -9,6 +9,8 @@ use tokio::sync::{Mutex as AsyncMutex, watch};
 
 use crate::contacts::{Contact, Contacts};
 use crate::network::{Call, Hello, Message};
+use crate::rt::{self, now};
+use crate::rules::{Rule, holds};
 use crate::store::{Identity, Write, Writer};
 use crate::timing::Timing;
 use crate::types::Raft;
@@ -45,10 +47,6 @@ pub(crate) struct LeaderHeard {
     pub(crate) at: Instant,
 }
 
-pub(crate) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
-
 impl Shared {
     pub(crate) fn new(
         group_name: String,
@@ -62,7 +60,7 @@ impl Shared {
             group_name,
             member,
             timing,
-            incarnation: rand::random(),
+            incarnation: rt::random(),
             writer,
             identity: watch::Sender::new(identity),
             identity_update: AsyncMutex::new(()),
@@ -137,7 +135,7 @@ impl Shared {
 
     /// Whether this member may have forgotten a lease that it granted before it started.
     pub(crate) fn in_quarantine(&self) -> bool {
-        self.uptime() < self.0.timing.quarantine()
+        holds(Rule::Quarantine) && self.uptime() < self.0.timing.quarantine()
     }
 
     pub(crate) fn raft(&self) -> Option<Raft> {

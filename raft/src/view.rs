@@ -1,12 +1,12 @@
 //! openraft's metrics, reduced to what the pure decisions need.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::OnceLock;
 use std::time::Instant;
 
-use openraft::{Instant as _, ServerState};
+use openraft::ServerState;
 
-use crate::types::{LogId, Metrics, RaftInstant};
+use crate::rt::to_std;
+use crate::types::{LogId, Metrics};
 use crate::{Member, NodeId};
 
 /// One look at openraft.
@@ -100,12 +100,4 @@ impl RaftView {
     pub(crate) fn ids_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = NodeId> + 'a {
         self.nodes.iter().filter(move |(_, member)| member.name == name).map(|(id, _)| *id)
     }
-}
-
-/// openraft's instants hide the clock's own. A pair of readings taken once translates them; the standard one is taken
-/// first, so that the error makes a deadline earlier, never later.
-fn to_std(at: RaftInstant) -> Instant {
-    static PAIR: OnceLock<(Instant, RaftInstant)> = OnceLock::new();
-    let (standard, raft) = *PAIR.get_or_init(|| (tokio::time::Instant::now().into_std(), RaftInstant::now()));
-    if at >= raft { standard + (at - raft) } else { standard.checked_sub(raft - at).unwrap_or(standard) }
 }

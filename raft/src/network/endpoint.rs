@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use super::message::RaftCall;
 use super::{Answer, Call, Hello, Message, Refusal, Reply};
 use crate::NodeId;
+use crate::rules::{Rule, holds};
 use crate::shared::Shared;
 use crate::store::{ClusterId, Standing};
 use crate::types::{LogId, Raft, Snapshot, TypeConfig};
@@ -64,8 +65,8 @@ impl Endpoint {
             .shared
             .update_identity(|identity| match identity.standing {
                 Standing::Joined(own) if own == cluster => Ok(()),
-                Standing::Joined(own) => Err(Refusal::OtherCluster(own.to_string())),
-                Standing::Blank | Standing::Promised(_) => {
+                Standing::Joined(own) if holds(Rule::JoinIsFinal) => Err(Refusal::OtherCluster(own.to_string())),
+                _ => {
                     identity.standing = Standing::Promised(cluster);
                     Ok(())
                 }
@@ -82,7 +83,10 @@ impl Endpoint {
         let raft = self.shared.raft().ok_or(Refusal::NotRunning)?;
         let known = raft.metrics().borrow_watched().membership_config.clone();
         let holds_this = known.nodes().any(|(id, _)| *id == target);
-        if holds_this && known.log_id().is_some_and(|known| known.index >= membership.index) {
+        if holds(Rule::DismissalIsNewer)
+            && holds_this
+            && known.log_id().is_some_and(|known| known.index >= membership.index)
+        {
             return Err(Refusal::Failed("a newer membership known here still holds it".into()));
         }
         let _ = self.dismissals.try_send(Dismissal { node_id: target });
@@ -91,11 +95,12 @@ impl Endpoint {
 
     fn check(&self, cluster: ClusterId, target: NodeId) -> Result<(), Refusal> {
         let identity = self.shared.identity();
-        if identity.node_id != target {
+        if identity.node_id != target && holds(Rule::TargetCheck) {
             return Err(Refusal::OtherTarget(identity.node_id));
         }
         match identity.standing.cluster() {
             Some(own) if own == cluster => Ok(()),
+            _ if !holds(Rule::ClusterCheck) => Ok(()),
             Some(own) => Err(Refusal::OtherCluster(own.to_string())),
             None => Err(Refusal::OtherCluster("none".into())),
         }

@@ -12,7 +12,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::NodeId;
+use crate::{NodeId, rt};
 
 /// Random identity of a group, drawn when it forms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -21,7 +21,7 @@ pub struct ClusterId(pub u64);
 impl ClusterId {
     /// Draws a new one.
     pub fn random() -> Self {
-        Self(rand::random())
+        Self(rt::random())
     }
 }
 
@@ -83,12 +83,7 @@ pub struct Identity {
 impl Identity {
     /// A new member: random id, in no group.
     pub fn new() -> Self {
-        Self {
-            node_id: NodeId(rand::random()),
-            standing: Standing::Blank,
-            latched_term: 0,
-            peers_seen: BTreeSet::new(),
-        }
+        Self { node_id: NodeId(rt::random()), standing: Standing::Blank, latched_term: 0, peers_seen: BTreeSet::new() }
     }
 }
 

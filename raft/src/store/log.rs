@@ -12,6 +12,7 @@ use openraft::{OptionalSend, RaftTypeConfig};
 use super::disk::encode;
 use super::writer::Done;
 use super::{Loaded, Write, Writer};
+use crate::rules::{Rule, holds};
 use crate::types::{Entry, LogId, TypeConfig, Vote};
 
 /// The log; its clones share it.
@@ -67,7 +68,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
-        self.writer.write(Write::Vote(*vote)).await?;
+        if holds(Rule::VoteDurable) {
+            self.writer.write(Write::Vote(*vote)).await?;
+        } else {
+            self.writer.submit(Write::Vote(*vote), Done::Nobody)?;
+        }
         self.memory().vote = Some(*vote);
         Ok(())
     }
@@ -84,6 +89,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
                 encoded.push((entry.log_id.index, encode(&entry)?));
                 memory.entries.insert(entry.log_id.index, entry);
             }
+        }
+        if !holds(Rule::AppendDurable) {
+            callback.io_completed(Ok(()));
+            return self.writer.submit(Write::Append(encoded), Done::Nobody);
         }
         self.writer.submit(Write::Append(encoded), Done::Raft(callback))
     }
