@@ -111,7 +111,8 @@ impl<T: Transport> Instance<T> {
     ) -> Exit {
         let mut metrics = self.parts.raft.metrics();
         let mut tick = rt::interval(self.parts.shared.timing().retry_period);
-        self.note_peers(&peers.borrow_and_update().clone()).await;
+        let listed = peers.borrow_and_update().clone();
+        self.note_peers(listed);
         loop {
             let mut chores = true;
             tokio::select! {
@@ -135,8 +136,8 @@ impl<T: Transport> Instance<T> {
                     }
                 }
                 Ok(()) = peers.changed() => {
-                    let peers = peers.borrow_and_update().clone();
-                    self.note_peers(&peers).await;
+                    let listed = peers.borrow_and_update().clone();
+                    self.note_peers(listed);
                 }
                 Ok(()) = ends.eligibility.changed() => {
                     ends.eligibility.borrow_and_update();
@@ -361,10 +362,11 @@ impl<T: Transport> Instance<T> {
                 self.under_way.remove(&Work::Confirm);
                 self.confirmed_term = term;
             }
+            Done::PeersNoted(Ok(())) | Done::Answered => {}
+            Done::PeersNoted(Err(error)) => self.exit = Some(Exit::Failed(error.to_string())),
             Done::Hello { address, name } => self.roster.identified(address, name),
             Done::Foreign { address } => self.roster.is_foreign(address),
             Done::Silent { address, why } => self.roster.failed(address, why),
-            Done::Answered => {}
         }
     }
 }

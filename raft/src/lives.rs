@@ -40,7 +40,7 @@ pub(crate) struct Settings {
 
 /// A member from its start to its stop.
 pub(crate) struct Lives<T> {
-    shared: Shared,
+    pub(crate) shared: Shared,
     loaded: Loaded,
     writer: Writer,
     transport: T,

@@ -5,7 +5,7 @@
 
 /// A rule, or a check of one (DESIGN.md, "The group").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Rule {
+pub enum Rule {
     /// 1: after its start a member neither votes nor stands nor founds, for as long as a lease that it may have forgotten.
     Quarantine,
     /// 2: a restarted leader is none any more.

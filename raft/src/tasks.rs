@@ -40,6 +40,8 @@ pub(crate) enum Done {
     HandedOver(Result<String, CommandError>),
     /// Leadership was confirmed in this term.
     Confirmed(u64),
+    /// The largest set of peers is on the disk.
+    PeersNoted(std::io::Result<()>),
     /// A possible member answered.
     Hello { address: String, name: String },
     /// A member of another election answered.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{NodeId, rt};
 
 /// Random identity of a group, drawn when it forms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ClusterId(pub u64);
 
 impl ClusterId {

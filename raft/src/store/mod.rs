@@ -14,6 +14,7 @@ mod log;
 mod machine;
 #[cfg(test)]
 mod tests;
+#[cfg_attr(feature = "simulation", path = "../../sim/src/writer.rs")]
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -22,6 +23,8 @@ pub(crate) use disk::{Disk, Loaded, Write};
 pub use identity::{ClusterId, Identity, Standing};
 pub(crate) use log::LogStore;
 pub(crate) use machine::StateMachine;
+#[cfg(feature = "simulation")]
+pub(crate) use writer::Crash;
 pub(crate) use writer::Writer;
 
 /// Name of the database file in the data directory.
