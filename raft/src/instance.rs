@@ -50,6 +50,8 @@ pub(crate) enum Exit {
     Reset {
         /// One sentence.
         why: String,
+        /// The group goes on without it.
+        removed: bool,
         /// Whoever asked for it.
         reply: Option<oneshot::Sender<Result<NodeId, CommandError>>>,
     },
@@ -132,7 +134,7 @@ impl<T: Transport> Instance<T> {
                 Some(request) = ends.requests.recv() => self.request(request),
                 Some(dismissal) = dismissals.recv() => {
                     if dismissal.node_id == self.parts.shared.node_id() {
-                        return Exit::Reset { why: "removed from the group by its leader".into(), reply: None };
+                        return Exit::Reset { why: "removed from the group by its leader".into(), removed: true, reply: None };
                     }
                 }
                 Ok(()) = peers.changed() => {
@@ -327,6 +329,7 @@ impl<T: Transport> Instance<T> {
             own_name: &shared.member().name,
             witness: shared.member().witness,
             own_uptime: shared.uptime(),
+            founds: shared.hello().founds,
             names: &self.roster.names(),
             failures: &self.roster.failures(),
             contacts: &contacts,

@@ -77,10 +77,10 @@ impl<T: Transport> Lives<T> {
             match self.live(&mut peers, stopped.clone()).await? {
                 Exit::Stopped => return Ok(()),
                 Exit::Failed(cause) => return Err(cause),
-                Exit::Reset { why, reply } => {
+                Exit::Reset { why, removed, reply } => {
                     let old_id = self.shared.node_id();
                     tracing::warn!(%old_id, reason = %why, "this member starts anew, with an empty log and a new node id");
-                    let reset = self.shared.reset().await;
+                    let reset = self.shared.reset(removed).await;
                     if let Some(reply) = reply {
                         let _ = reply.send(Ok(self.shared.node_id()));
                     }

@@ -17,7 +17,8 @@ impl<T: Transport> Instance<T> {
         let view = RaftView::new(&metrics);
         match request {
             Request::Recover { reply } => {
-                self.exit = Some(Exit::Reset { why: "asked for by an operator (recover)".into(), reply: Some(reply) });
+                let why = "asked for by an operator (recover)".into();
+                self.exit = Some(Exit::Reset { why, removed: false, reply: Some(reply) });
             }
             Request::HandOver { reply, .. } if !view.is_leader() => {
                 let _ = reply.send(Err(self.not_leader()));

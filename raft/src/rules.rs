@@ -34,6 +34,8 @@ pub enum Rule {
     FormationVeto,
     /// 9: whoever has voted or stored something in a group promises itself to no other.
     JoinIsFinal,
+    /// A member that was removed from a group founds no other.
+    RemovedNeverFounds,
     /// A group acts only after every founding member has joined it.
     FormedGate,
     /// 9: calls of another group are refused.

@@ -118,9 +118,9 @@ impl Shared {
     }
 
     /// Starts anew as another, blank member: everything else on the disk is deleted.
-    pub(crate) async fn reset(&self) -> io::Result<()> {
+    pub(crate) async fn reset(&self, was_removed: bool) -> io::Result<()> {
         let _one_at_a_time = self.0.identity_update.lock().await;
-        let fresh = Identity::new();
+        let fresh = Identity { was_removed, ..Identity::new() };
         self.0.writer.write(Write::Reset(fresh.clone())).await?;
         self.0.identity.send_replace(fresh);
         let mut volatile = self.volatile();
@@ -159,6 +159,7 @@ impl Shared {
             node_id: identity.node_id,
             incarnation: self.0.incarnation,
             standing: identity.standing,
+            founds: !(identity.was_removed && holds(Rule::RemovedNeverFounds)),
             uptime_ms: u64::try_from(self.uptime().as_millis()).unwrap_or(u64::MAX),
             eligible: eligibility.eligible && !self.0.member.witness,
             eligibility_reason: eligibility.reason,

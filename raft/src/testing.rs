@@ -54,6 +54,7 @@ pub(crate) fn hello(number: u64, standing: Standing) -> Hello {
         node_id: id(number),
         incarnation: number,
         standing,
+        founds: true,
         uptime_ms: 60_000,
         eligible: true,
         eligibility_reason: "ready".into(),

@@ -18,3 +18,4 @@ pub(crate) mod world;
 
 pub use checkers::Violation;
 pub use run::{Outcome, run};
+pub use world::moment;

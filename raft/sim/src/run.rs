@@ -91,6 +91,7 @@ async fn play(mut nemesis: Nemesis, progress: &Mutex<Progress>) -> Result<(), St
     let time = nemesis.rage_time();
     nemesis.rage(time).await;
     progress.lock().unwrap_or_else(PoisonError::into_inner).faults = std::mem::take(&mut nemesis.faults);
+    tracing::info!("the faults stop");
     quiet::heal(&nemesis);
     let settled = quiet::settle(&nemesis).await?;
     progress.lock().unwrap_or_else(PoisonError::into_inner).settled_after = Some(settled);

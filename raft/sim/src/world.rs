@@ -127,6 +127,18 @@ pub(crate) fn answered(life: LifeId, asked: &Message, reply: &Reply) {
     });
 }
 
+/// True time, and whose task is running, for logs.
+pub fn moment() -> String {
+    let life = executor::current();
+    let who = WORLD.with(|cell| {
+        let world = cell.try_borrow().ok()?;
+        let world = world.as_ref()?;
+        Some(world.machines[world.owners.get(&life)?.0].name.clone())
+    });
+    let ms = executor::now() / MILLISECOND;
+    format!("{:>4}.{:03} {:<9}", ms / 1_000, ms % 1_000, who.unwrap_or_else(|| "-".into()))
+}
+
 /// Where a machine finds a host.
 pub(crate) fn resolve(machine: MachineId, address: &str) -> Option<String> {
     let (host, port) = address.rsplit_once(':')?;
@@ -228,6 +240,7 @@ impl World {
     /// The disk of a stopped machine is gone.
     pub(crate) fn lose_disk(&mut self, id: MachineId) {
         let machine = &mut self.machines[id.0];
+        tracing::info!(machine = %machine.name, "its disk is lost");
         machine.device = Arc::default();
         self.see(&Event::DiskLost { machine: id });
     }
@@ -242,6 +255,16 @@ impl World {
 
     pub(crate) fn status(&self, id: MachineId) -> Option<Arc<GroupStatus>> {
         self.machines[id.0].process.as_ref().map(|process| process.handle.status.borrow().clone())
+    }
+
+    /// Whether these machines hold a majority of every membership that may be in force: on disks or in memory.
+    pub(crate) fn carry_the_group(&self, machines: &[MachineId]) -> bool {
+        let raft = |id: &MachineId| self.machines[id.0].process.as_ref()?.shared.as_ref()?.raft();
+        let in_memory = self
+            .all()
+            .filter_map(|id| raft(&id))
+            .map(|raft| raft.metrics().borrow_watched().membership_config.membership().get_joint_config().clone());
+        self.checkers.carry_the_group(machines, &in_memory.collect::<Vec<_>>())
     }
 
     /// Whether a machine's process holds authority now.
@@ -272,6 +295,7 @@ impl World {
         if self.is_up(id) {
             return;
         }
+        tracing::info!(machine = %self.machines[id.0].name, "starts");
         let life = executor::new_life(self.machines[id.0].rate_ppm);
         let (handle, ends) = GroupHandle::new();
         let (stop, stopped) = watch::channel(false);
@@ -309,6 +333,7 @@ impl World {
     pub(crate) fn kill(&mut self, id: MachineId, crash: Crash) {
         let machine = &mut self.machines[id.0];
         let Some(process) = machine.process.take() else { return };
+        tracing::info!(machine = %machine.name, ?crash, "is killed");
         self.net.hosts.remove(&format!("{}:{PORT}", machine.ip));
         let stored = match &process.writer {
             Some(writer) => writer.crash(&machine.device, crash),

@@ -61,6 +61,9 @@ impl Endpoint {
         if founding && self.shared.in_quarantine() {
             return Err(Refusal::Quarantined);
         }
+        if founding && !self.shared.hello().founds {
+            return Err(Refusal::Failed("it was removed from a group, so it founds none".into()));
+        }
         let promised = self
             .shared
             .update_identity(|identity| match identity.standing {

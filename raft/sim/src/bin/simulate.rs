@@ -2,11 +2,21 @@
 
 use elector_raft_sim::sim;
 
+struct Clock;
+impl tracing_subscriber::fmt::time::FormatTime for Clock {
+    fn format_time(&self, w: &mut tracing_subscriber::fmt::format::Writer<'_>) -> std::fmt::Result {
+        w.write_str(&sim::moment())
+    }
+}
+
 fn main() {
     let args: Vec<u64> = std::env::args().skip(1).filter_map(|a| a.parse().ok()).collect();
     let (from, count) = (args[0], args.get(1).copied().unwrap_or(1));
     if std::env::var_os("LOG").is_some() {
-        tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_env("LOG")).without_time().init();
+        tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_env("LOG"))
+            .with_timer(Clock)
+            .init();
     }
     let start = std::time::Instant::now();
     let mut simulated = 0;

@@ -162,14 +162,14 @@ impl Disks {
         self.now.values().chain(self.retired.values()).filter(move |disk| disk.cluster() == Some(cluster))
     }
 
-    /// Whether every membership that may be in force keeps a majority of living disks without this machine's.
-    pub(super) fn majority_stays_without(&self, machine: MachineId) -> bool {
-        let Some(own) = self.of(machine).and_then(Disk::node_id) else { return true };
-        let lives = |id: &&NodeId| **id != own && self.living(**id).is_some_and(|disk| disk.cluster().is_some());
-        self.now.values().filter(|disk| disk.cluster().is_some()).all(|disk| {
-            let memberships: Vec<&Configs> = disk.memberships().take(2).map(|(_, _, configs)| configs).collect();
-            let mut configs = memberships.into_iter().flatten();
-            configs.all(|voters| voters.iter().filter(lives).count() > voters.len() / 2)
-        })
+    /// Whether these machines hold a majority of every membership that may be in force.
+    pub(super) fn carry_the_group(&self, machines: &[MachineId], also: &[Configs]) -> bool {
+        let joined = |disk: &&Disk| disk.cluster().is_some();
+        let ids: BTreeSet<NodeId> =
+            machines.iter().filter_map(|id| self.of(*id)).filter(joined).filter_map(Disk::node_id).collect();
+        let carries = |voters: &BTreeSet<NodeId>| voters.intersection(&ids).count() > voters.len() / 2;
+        let on_disks = self.now.values().filter(joined).flat_map(|disk| disk.memberships().take(2));
+        on_disks.flat_map(|(_, _, configs)| configs).all(carries)
+            && also.iter().flatten().filter(|voters| !voters.is_empty()).all(carries)
     }
 }

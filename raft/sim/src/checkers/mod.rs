@@ -13,6 +13,8 @@ mod latch;
 mod log_bound;
 mod witness;
 
+use std::collections::BTreeSet;
+
 use super::executor::Nanos;
 use super::world::MachineId;
 use crate::network::{Message, Reply};
@@ -112,8 +114,13 @@ impl Checkers {
         self.disks.last_id(machine)
     }
 
-    /// Whether the group keeps a majority of the disks that it stands on when this machine's is lost too.
-    pub(crate) fn may_lose_disk(&self, machine: MachineId) -> bool {
-        self.disks.majority_stays_without(machine)
+    /// Whether these machines' disks are a majority of every membership on a disk and of these.
+    pub(crate) fn carry_the_group(&self, machines: &[MachineId], also: &[Vec<BTreeSet<NodeId>>]) -> bool {
+        self.disks.carry_the_group(machines, also)
+    }
+
+    /// Whether a machine's disk is in no group.
+    pub(crate) fn is_blank(&self, machine: MachineId) -> bool {
+        self.disks.of(machine).is_none_or(|disk| disk.cluster().is_none())
     }
 }
