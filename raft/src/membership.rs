@@ -95,6 +95,24 @@ pub(crate) fn next(s: &Situation<'_>) -> Option<(Change, String)> {
     s.fresh_contacts().find_map(|contact| s.admit(contact)).or_else(|| s.remove())
 }
 
+fn is_acked(view: &RaftView, id: NodeId, timing: &Timing, now: Instant) -> bool {
+    view.acked.get(&id).is_some_and(|at| now.saturating_duration_since(*at) < timing.contact_freshness())
+}
+
+/// Whether the voters that remain without `gone` have a majority that acknowledges this leader; otherwise those that do
+/// not: a membership whose majority is silent cannot be changed any more.
+pub(crate) fn silent_without(
+    view: &RaftView,
+    gone: NodeId,
+    timing: &Timing,
+    now: Instant,
+) -> Result<(), BTreeSet<NodeId>> {
+    let remaining: BTreeSet<NodeId> = view.voters().into_iter().filter(|id| *id != gone).collect();
+    let silent: BTreeSet<NodeId> =
+        remaining.iter().copied().filter(|id| *id != view.id && !is_acked(view, *id, timing, now)).collect();
+    if silent.len() * 2 < remaining.len() { Ok(()) } else { Err(silent) }
+}
+
 impl Situation<'_> {
     /// Contacts with a fresh word, without this member.
     fn fresh_contacts(&self) -> impl Iterator<Item = &Contact> {
@@ -178,16 +196,12 @@ impl Situation<'_> {
                 || last_word.is_none_or(|at| self.now.saturating_duration_since(at) >= delay))
     }
 
-    /// Whether the voters that remain have a majority that acknowledges this leader.
-    pub(crate) fn majority_lives_without(&self, gone: NodeId) -> bool {
-        let remaining: Vec<NodeId> = self.view.voters().into_iter().filter(|id| *id != gone).collect();
-        let live = remaining.iter().filter(|id| **id == self.view.id || self.is_acked(**id)).count();
-        live > remaining.len() / 2
+    fn majority_lives_without(&self, gone: NodeId) -> bool {
+        silent_without(self.view, gone, self.timing, self.now).is_ok()
     }
 
     fn is_acked(&self, id: NodeId) -> bool {
-        let acked = self.view.acked.get(&id);
-        acked.is_some_and(|at| self.now.saturating_duration_since(*at) < self.timing.contact_freshness())
+        is_acked(self.view, id, self.timing, self.now)
     }
 
     /// openraft reports success for learners that lag and for voters out of reach, so this is looked at here.

@@ -112,6 +112,7 @@ impl Nemesis {
             let id = world.add("witness-0".into(), true, nemesis.rate());
             nemesis.wanted.push(id);
         }
+        world.wanted.extend(nemesis.wanted.iter().copied());
         world::set(Some(world));
         nemesis
     }
@@ -213,7 +214,7 @@ impl Nemesis {
 
     fn restart_later(&mut self, id: MachineId, ms: Range<u64>) {
         let after = self.time(ms);
-        later(after, move || world::with(|world| world.start(id)));
+        later(after, move || world::with(|world| world.start_wanted(id)));
     }
 
     fn restart_soon(&mut self, id: MachineId) {
@@ -259,7 +260,7 @@ impl Nemesis {
         later(after, move || {
             world::with(|world| {
                 world.set_eligible(id, true);
-                world.start(id);
+                world.start_wanted(id);
             });
         });
         true
@@ -505,6 +506,7 @@ impl Nemesis {
             }
         };
         self.wanted.push(id);
+        world::with(|world| world.wanted.insert(id));
         // Told to all with the new number of replicas, as the documentation asks for; who runs learns it at its next start.
         world::with(|world| world.expect = world.expect.max(self.wanted.len()));
         let lag = self.time(0..2_500);
@@ -518,10 +520,12 @@ impl Nemesis {
         let Some(last) = replicas.last().copied().filter(|_| replicas.len() > 1) else { return false };
         let others: Vec<MachineId> = self.wanted.iter().copied().filter(|id| *id != last).collect();
         // Fewer members than a majority of the membership would stop the group, as an operator is told.
-        if !self.carry_the_group(&others) {
+        let formed = self.wanted.iter().any(|id| world::with(|world| !world.checkers.is_blank(*id)));
+        if !formed || !self.carry_the_group(&others) {
             return false;
         }
         self.wanted.retain(|id| *id != last);
+        world::with(|world| world.wanted.remove(&last));
         world::with(|world| world.list(last, false));
         self.kill(last);
         true

@@ -4,7 +4,7 @@
 //! network. Never borrowed across an await.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,6 +72,8 @@ pub(crate) struct World {
     pub(crate) chance: Chance,
     pub(crate) timing: Timing,
     pub(crate) expect: usize,
+    /// Machines that should be running; the others are scaled down.
+    pub(crate) wanted: BTreeSet<MachineId>,
     pub(crate) checkers: Checkers,
     /// A machine that has lost its disk comes back under its old node id.
     pub(crate) reuse_node_ids: bool,
@@ -162,6 +164,7 @@ impl World {
             chance: Chance::new(seed, 3),
             timing,
             expect,
+            wanted: BTreeSet::new(),
             checkers: Checkers::new(timing),
             reuse_node_ids: false,
             next_ip: 1,
@@ -327,6 +330,13 @@ impl World {
                 violated("running", format!("the group of {id:?} failed: {cause}"));
             }
         });
+    }
+
+    /// Starts the sidecar of a machine unless it has been scaled down meanwhile.
+    pub(crate) fn start_wanted(&mut self, id: MachineId) {
+        if self.wanted.contains(&id) {
+            self.start(id);
+        }
     }
 
     /// Kills the sidecar of a machine.
