@@ -73,12 +73,13 @@ struct Task {
     waker: Arc<TaskWaker>,
 }
 
-type Queue = Arc<Mutex<VecDeque<TaskId>>>;
+/// Tasks woken since the last poll, in no order: tokio's channels wake their waiters in an order of chance.
+type Woken = Arc<Mutex<Vec<TaskId>>>;
 
 struct TaskWaker {
     id: TaskId,
     queued: AtomicBool,
-    queue: Queue,
+    woken: Woken,
 }
 
 impl Wake for TaskWaker {
@@ -88,7 +89,7 @@ impl Wake for TaskWaker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.queued.swap(true, Ordering::Relaxed) {
-            self.queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(self.id);
+            self.woken.lock().unwrap_or_else(PoisonError::into_inner).push(self.id);
         }
     }
 }
@@ -101,7 +102,8 @@ struct Executor {
     tasks: BTreeMap<TaskId, Task>,
     timers: BTreeMap<(Nanos, u64), Waker>,
     lives: Vec<Life>,
-    queue: Queue,
+    ready: VecDeque<TaskId>,
+    woken: Woken,
     chance: Chance,
     trace: u64,
     polls: u64,
@@ -133,7 +135,8 @@ pub fn begin(seed: u64) {
         tasks: BTreeMap::new(),
         timers: BTreeMap::new(),
         lives: vec![Life { clock, dead: false, paused: false, stalled: Vec::new() }],
-        queue: Queue::default(),
+        ready: VecDeque::new(),
+        woken: Woken::default(),
         chance: Chance::new(seed, 1),
         trace: 0xcbf2_9ce4_8422_2325,
         polls: 0,
@@ -240,7 +243,7 @@ pub fn resume(life: LifeId) {
             life.clock.suspended_total += now - since;
         }
         let stalled = std::mem::take(&mut life.stalled);
-        executor.queue.lock().unwrap_or_else(PoisonError::into_inner).extend(stalled);
+        executor.ready.extend(stalled);
     });
 }
 
@@ -259,9 +262,9 @@ pub fn spawn_in(life: LifeId, job: impl Future<Output = ()> + Send + 'static) ->
             return (id, Some(job));
         }
         let queued = AtomicBool::new(true);
-        let waker = Arc::new(TaskWaker { id, queued, queue: executor.queue.clone() });
+        let waker = Arc::new(TaskWaker { id, queued, woken: executor.woken.clone() });
         executor.tasks.insert(id, Task { life, job: Some(job), waker });
-        executor.queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(id);
+        executor.ready.push_back(id);
         (id, None)
     });
     leftover.0
@@ -281,12 +284,14 @@ impl Executor {
     /// The next task to poll, taken out of its place; `None`: nothing can run.
     fn next(&mut self) -> Option<(TaskId, Job, Waker)> {
         loop {
-            let id = {
-                let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-                let waiting = queue.len().min(6) as u64;
-                let place = if waiting > 1 && self.chance.percent(20) { self.chance.within(0..waiting) } else { 0 };
-                queue.remove(usize::try_from(place).unwrap_or(0))?
-            };
+            {
+                let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
+                woken.sort_unstable();
+                self.ready.extend(woken.drain(..));
+            }
+            let waiting = self.ready.len().min(6) as u64;
+            let place = if waiting > 1 && self.chance.percent(20) { self.chance.within(0..waiting) } else { 0 };
+            let id = self.ready.remove(usize::try_from(place).unwrap_or(0))?;
             let Some(task) = self.tasks.get_mut(&id) else { continue };
             let life = &mut self.lives[task.life.0 as usize];
             if life.paused {
