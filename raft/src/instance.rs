@@ -15,13 +15,13 @@ use crate::rt::{self, now};
 use crate::rules::{Rule, holds};
 use crate::shared::Shared;
 use crate::state::GroupData;
-use crate::store::Standing;
+use crate::store::{LogStore, Standing};
 use crate::tasks::{self, Done};
 use crate::types::Raft;
 use crate::view::RaftView;
 use crate::{
-    Authority, CommandError, GroupEnds, GroupStatus, Leadership, NodeId, Now, PeerSet, formation, handover, membership,
-    report,
+    Authority, CommandError, GroupEnds, GroupStatus, Leadership, NodeId, Now, PeerSet, abandon, formation, handover,
+    membership, report,
 };
 
 /// Time between two publications of a status in which only ages have changed.
@@ -32,6 +32,7 @@ pub(crate) struct Parts<T> {
     pub(crate) shared: Shared,
     pub(crate) raft: Raft,
     pub(crate) transport: T,
+    pub(crate) log: LogStore,
     pub(crate) data: watch::Receiver<Arc<GroupData>>,
     pub(crate) bootstrap_expect: usize,
     pub(crate) leadership: watch::Sender<Leadership>,
@@ -64,6 +65,7 @@ pub(crate) enum Work {
     Change,
     HandOver,
     Form,
+    Abandon,
 }
 
 pub(crate) struct Instance<T> {
@@ -77,6 +79,10 @@ pub(crate) struct Instance<T> {
     /// Whoever waits for the outcome of the handover that is under way.
     pub(crate) handover_replies: Vec<oneshot::Sender<Result<String, CommandError>>>,
     pub(crate) tasks: rt::Tasks<Done>,
+    /// Since when, in this term, every founding member of the unconfirmed group is known to have joined.
+    all_joined: Option<(u64, Instant)>,
+    /// Since when this member has waited for its group to be confirmed.
+    unconfirmed: Option<Instant>,
     hello_due: Instant,
     /// When the status is published next, unless something that matters changes before.
     status_due: Instant,
@@ -96,6 +102,8 @@ impl<T: Transport> Instance<T> {
             under_way: BTreeSet::new(),
             handover_replies: Vec::new(),
             tasks: rt::Tasks::new(),
+            all_joined: None,
+            unconfirmed: None,
             hello_due: now(),
             status_due: now(),
             published: None,
@@ -193,6 +201,7 @@ impl<T: Transport> Instance<T> {
         } else if self.parts.shared.identity().standing.is_blank() {
             self.form(now);
         }
+        self.doubt(view, now);
         if now >= self.hello_due {
             self.hello_due = now + self.hello_period();
             self.say_hello(view);
@@ -256,16 +265,21 @@ impl<T: Transport> Instance<T> {
             }
         }
         let Standing::Joined(cluster) = shared.identity().standing else { return };
-        if self.under_way.contains(&Work::Change) || self.under_way.contains(&Work::HandOver) {
+        let busy = [Work::Change, Work::HandOver, Work::Abandon];
+        if busy.iter().any(|work| self.under_way.contains(work)) {
             return;
         }
         let data = self.data();
+        let joined = !data.formed && membership::all_joined(view);
+        let since = self.all_joined.filter(|(term, _)| joined && *term == view.term);
+        self.all_joined = since.or(joined.then_some((view.term, now)));
         let next = membership::next(&membership::Situation {
             view,
             contacts: &contacts,
             cluster,
             own_name: &shared.member().name,
             formed: data.formed,
+            all_joined: self.all_joined.map(|(_, since)| since),
             barred: &data.barred,
             absent: &self.roster.absent(now),
             timing: shared.timing(),
@@ -349,6 +363,28 @@ impl<T: Transport> Instance<T> {
         }
     }
 
+    /// A group that is not confirmed in time may never be: then this member starts anew.
+    fn doubt(&mut self, view: &RaftView, now: Instant) {
+        let shared = self.parts.shared.clone();
+        let Standing::Joined(cluster) = shared.identity().standing else { return };
+        if self.data().formed || self.parts.log.holds_confirmation() {
+            self.unconfirmed = None;
+            return;
+        }
+        let since = *self.unconfirmed.get_or_insert(now);
+        let (period, freshness) = (shared.timing().hello_period(), shared.timing().hello_freshness());
+        let busy = self.under_way.contains(&Work::Change) || self.under_way.contains(&Work::Abandon);
+        if busy || now.saturating_duration_since(since) < abandon::patience(period, shared.timing().quarantine()) {
+            return;
+        }
+        let doubts = tasks::Doubts { raft: self.parts.raft.clone(), shared, log: self.parts.log.clone(), cluster };
+        let recent = now.checked_sub(freshness).unwrap_or(now);
+        if doubts.lost_cause(view, recent).is_some() {
+            let transport = self.parts.transport.clone();
+            self.start(Work::Abandon, async move { doubts.run(&transport).await });
+        }
+    }
+
     pub(crate) fn start(&mut self, work: Work, task: impl Future<Output = Done> + Send + 'static) {
         if self.under_way.insert(work) {
             self.tasks.spawn(task);
@@ -360,6 +396,7 @@ impl<T: Transport> Instance<T> {
             Done::Finished(work) => {
                 self.under_way.remove(&work);
             }
+            Done::LostCause(why) => self.exit = Some(Exit::Reset { why, removed: false, reply: None }),
             Done::HandedOver(result) => self.handed_over(&result),
             Done::Confirmed(term) => {
                 self.under_way.remove(&Work::Confirm);

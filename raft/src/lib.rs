@@ -9,6 +9,7 @@
     allow(dead_code, unreachable_pub, missing_docs, reason = "only a part of the crate is under simulation")
 )]
 
+mod abandon;
 pub mod clock;
 mod contacts;
 mod formation;

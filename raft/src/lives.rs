@@ -100,6 +100,7 @@ impl<T: Transport> Lives<T> {
         let shared = &self.shared;
         let (machine, data) = StateMachine::new(self.loaded.snapshot.take(), self.writer.clone());
         let log = LogStore::new(&mut self.loaded, self.writer.clone());
+        let log_view = log.clone();
         let network = Network { transport: self.transport.clone(), shared: shared.clone() };
         let raft = Raft::new(shared.node_id(), Arc::new(raft_config(shared.timing())), network, log, machine)
             .await
@@ -109,6 +110,7 @@ impl<T: Transport> Lives<T> {
             shared: shared.clone(),
             raft: raft.clone(),
             transport: self.transport.clone(),
+            log: log_view,
             data,
             bootstrap_expect: self.bootstrap_expect,
             leadership: self.ends.leadership.clone(),

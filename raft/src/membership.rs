@@ -68,6 +68,8 @@ pub(crate) struct Situation<'a> {
     pub(crate) cluster: ClusterId,
     pub(crate) own_name: &'a str,
     pub(crate) formed: bool,
+    /// Since when every founding member is known to have joined.
+    pub(crate) all_joined: Option<Instant>,
     /// Processes kept out by hand.
     pub(crate) barred: &'a BTreeMap<String, u64>,
     /// For how long a name has been missing from successful answers of discovery.
@@ -89,10 +91,18 @@ pub(crate) fn next(s: &Situation<'_>) -> Option<(Change, String)> {
         return None;
     }
     if !s.formed {
-        let founded = s.view.voters().iter().all(|id| *id == s.view.id || s.view.matched.contains_key(id));
+        let joined = s.all_joined?;
+        // All at the same time: one that has given its node id up answers no heartbeat sent after that.
+        let still = |id: &NodeId| *id == s.view.id || s.view.acked.get(id).is_some_and(|acked| *acked > joined);
+        let founded = s.view.voters().iter().all(still) || !holds(Rule::ConfirmTogether);
         return founded.then(|| (Change::ConfirmFormed, "every founding member has joined".into()));
     }
     s.fresh_contacts().find_map(|contact| s.admit(contact)).or_else(|| s.remove())
+}
+
+/// Whether every voter has stored an entry of the group.
+pub(crate) fn all_joined(view: &RaftView) -> bool {
+    view.voters().iter().all(|id| *id == view.id || view.matched.contains_key(id))
 }
 
 fn is_acked(view: &RaftView, id: NodeId, timing: &Timing, now: Instant) -> bool {

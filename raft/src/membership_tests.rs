@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use crate::membership::{Change, Situation, next};
+use crate::membership::{Change, Situation, all_joined, next};
 use crate::store::{ClusterId, Standing};
 use crate::timing::Timing;
 use crate::view::RaftView;
@@ -22,6 +22,7 @@ struct World {
     heard_at: Instant,
     now: Instant,
     formed: bool,
+    all_joined: Option<Instant>,
     barred: BTreeMap<String, u64>,
     absent: BTreeMap<String, Duration>,
 }
@@ -37,6 +38,7 @@ impl World {
             heard_at: now,
             now,
             formed: true,
+            all_joined: None,
             barred: BTreeMap::new(),
             absent: BTreeMap::new(),
         };
@@ -76,6 +78,7 @@ impl World {
             cluster: X,
             own_name: "prom-1",
             formed: self.formed,
+            all_joined: self.all_joined,
             barred: &self.barred,
             absent: &self.absent,
             timing: &timing,
@@ -118,7 +121,12 @@ fn formation_is_confirmed_only_when_every_founder_has_stored_something() {
     world.hellos.push(hello(4, Standing::Blank));
     assert_eq!(world.next(), None, "and until then nobody is added");
     world.replicates(3, 1);
+    assert!(all_joined(&world.view));
+    assert_eq!(world.next(), None, "nor before they have all answered since");
+    world.all_joined = Some(world.now - Duration::from_millis(1));
     assert_eq!(world.next(), Some(Change::ConfirmFormed));
+    world.view.acked.insert(id(2), world.now - Duration::from_millis(1));
+    assert_eq!(world.next(), None, "one may have left meanwhile");
 }
 
 #[test]

@@ -36,6 +36,10 @@ pub enum Rule {
     JoinIsFinal,
     /// A member that was removed from a group founds no other.
     RemovedNeverFounds,
+    /// The founding members are confirmed to be in the group all at the same time.
+    ConfirmTogether,
+    /// A member stops to answer in an unconfirmed group before it asks whether it can leave it.
+    SilentBeforeLeaving,
     /// A group acts only after every founding member has joined it.
     FormedGate,
     /// 9: calls of another group are refused.

@@ -37,6 +37,8 @@ struct Volatile {
     contacts: Contacts,
     leader_heard: Option<LeaderHeard>,
     raft: Option<Raft>,
+    /// It answers no Raft call now: it is about to leave its unconfirmed group.
+    silent: bool,
 }
 
 /// The newest accepted word of a leader.
@@ -70,6 +72,7 @@ impl Shared {
                 contacts: Contacts::default(),
                 leader_heard: None,
                 raft: None,
+                silent: false,
             }),
         }))
     }
@@ -126,6 +129,7 @@ impl Shared {
         let mut volatile = self.volatile();
         volatile.started = now();
         volatile.leader_heard = None;
+        volatile.silent = false;
         Ok(())
     }
 
@@ -144,6 +148,15 @@ impl Shared {
 
     pub(crate) fn set_raft(&self, raft: Option<Raft>) {
         self.volatile().raft = raft;
+    }
+
+    /// Whether Raft calls are answered now.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.volatile().silent
+    }
+
+    pub(crate) fn set_silent(&self, silent: bool) {
+        self.volatile().silent = silent;
     }
 
     /// A message from this member.

@@ -111,6 +111,9 @@ impl Endpoint {
 
     async fn raft(&self, cluster: ClusterId, target: NodeId, call: RaftCall) -> Reply {
         self.check(cluster, target)?;
+        if self.shared.is_silent() {
+            return Err(Refusal::Failed("it is about to leave this group, which was never confirmed".into()));
+        }
         let votes = matches!(call, RaftCall::Vote(_) | RaftCall::PreVote(_) | RaftCall::Transfer(_));
         if votes && self.shared.in_quarantine() {
             return Err(Refusal::Quarantined);
