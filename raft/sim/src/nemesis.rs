@@ -520,8 +520,7 @@ impl Nemesis {
         let Some(last) = replicas.last().copied().filter(|_| replicas.len() > 1) else { return false };
         let others: Vec<MachineId> = self.wanted.iter().copied().filter(|id| *id != last).collect();
         // Fewer members than a majority of the membership would stop the group, as an operator is told.
-        let formed = self.wanted.iter().any(|id| world::with(|world| !world.checkers.is_blank(*id)));
-        if !formed || !self.carry_the_group(&others) {
+        if !Self::has_acted() || !self.carry_the_group(&others) {
             return false;
         }
         self.wanted.retain(|id| *id != last);

@@ -29,8 +29,8 @@ pub(super) fn heal(nemesis: &Nemesis) {
             world.list(id, wanted.contains(&id));
             if !wanted.contains(&id) {
                 world.kill(id, Crash::Before);
-            } else if removed_by_hand(world, id) {
-                // It stays out until its process starts again.
+            } else if world.checkers.is_blank(id) {
+                // Whoever was removed by hand stays out until its process starts again.
                 world.kill(id, Crash::Before);
             }
             if wanted.contains(&id) {
@@ -39,13 +39,6 @@ pub(super) fn heal(nemesis: &Nemesis) {
         }
     });
     net::deliver_held();
-}
-
-fn removed_by_hand(world: &World, id: MachineId) -> bool {
-    let name = &world.machines[id.0].name;
-    let acting = world.running().into_iter().find(|id| world.acts(*id));
-    let status = acting.and_then(|acting| world.status(acting));
-    status.is_some_and(|status| !status.members.iter().any(|member| member.name == *name && member.kind.votes()))
 }
 
 /// Waits until the group is whole: the time that it took, or what is missing at the end of the bound.
