@@ -15,8 +15,8 @@ impl<T: Transport> Instance<T> {
     pub(crate) fn note_peers(&mut self, peers: PeerSet) {
         self.roster.answered(peers);
         let shared = self.parts.shared.clone();
-        let before = shared.identity().peers_seen;
-        if self.roster.most_seen(&before) == before {
+        let before = shared.identity();
+        if self.roster.most_seen(&before.peers_seen) == before.peers_seen {
             return;
         }
         let roster = self.roster.clone();

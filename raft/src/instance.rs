@@ -18,7 +18,7 @@ use crate::state::GroupData;
 use crate::store::{LogStore, Standing};
 use crate::tasks::{self, Done};
 use crate::types::Raft;
-use crate::view::RaftView;
+use crate::view::{Nodes, RaftView};
 use crate::{
     Authority, CommandError, GroupEnds, GroupStatus, Leadership, NodeId, Now, PeerSet, abandon, formation, handover,
     membership, report,
@@ -72,6 +72,7 @@ pub(crate) struct Instance<T> {
     pub(crate) parts: Parts<T>,
     pub(crate) roster: Roster,
     pub(crate) reason: String,
+    nodes: Nodes,
     confirmed_term: u64,
     suspended: Now,
     acks_void_before: Option<Instant>,
@@ -96,6 +97,7 @@ impl<T: Transport> Instance<T> {
             roster: Roster::new(parts.shared.member()),
             reason: "starting".into(),
             parts,
+            nodes: Nodes::default(),
             confirmed_term: 0,
             suspended: Now::read(),
             acks_void_before: None,
@@ -159,7 +161,8 @@ impl<T: Transport> Instance<T> {
             if let Err(fatal) = &snapshot.running_state {
                 return Exit::Failed(fatal.to_string());
             }
-            self.look(&RaftView::new(&snapshot), chores);
+            let view = RaftView::with(&snapshot, &mut self.nodes);
+            self.look(&view, chores);
             if let Some(exit) = self.exit.take() {
                 return exit;
             }

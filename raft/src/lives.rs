@@ -85,7 +85,7 @@ impl<T: Transport> Lives<T> {
                         let _ = reply.send(Ok(self.shared.node_id()));
                     }
                     reset.map_err(|error| error.to_string())?;
-                    self.loaded = Loaded::blank(self.shared.identity());
+                    self.loaded = Loaded::blank(self.shared.identity().as_ref().clone());
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unchecked_time_subtraction)]
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::membership::{Change, Situation, all_joined, next};
@@ -53,7 +54,7 @@ impl World {
     }
 
     fn learner(&mut self, number: u64, matched: u64) {
-        self.view.nodes.insert(id(number), member(number));
+        Arc::make_mut(&mut self.view.nodes).insert(id(number), member(number));
         self.replicates(number, matched);
         self.hellos.push(hello(number, Standing::Joined(X)));
     }
@@ -174,7 +175,7 @@ fn a_lost_disk_is_replaced_in_one_change_and_the_old_id_dropped() {
     reborn.member = member(3);
     world.hellos[1] = reborn.clone();
     assert_eq!(world.next(), Some(Change::AddLearner(id(33), member(3))));
-    world.view.nodes.insert(id(33), member(3));
+    Arc::make_mut(&mut world.view.nodes).insert(id(33), member(3));
     reborn.standing = Standing::Joined(X);
     world.hellos[1] = reborn;
     assert_eq!(world.next(), None);
@@ -239,7 +240,7 @@ fn removal_needs_absence_and_silence_for_the_whole_delay() {
 #[test]
 fn a_removal_never_leaves_a_majority_that_is_not_alive() {
     let mut world = World::new();
-    world.view.nodes.insert(id(4), member(4));
+    Arc::make_mut(&mut world.view.nodes).insert(id(4), member(4));
     world.view.configs = vec![BTreeSet::from([id(1), id(2), id(3), id(4)])];
     world.vanished(3, DELAY);
     world.vanished(4, Duration::from_secs(10));

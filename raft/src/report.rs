@@ -135,7 +135,7 @@ fn members<T: Transport>(
         };
         all.insert((member.name.clone(), id), status);
     };
-    for (id, member) in &view.nodes {
+    for (id, member) in view.nodes.iter() {
         let kind = match (view.is_voter(*id), member.witness) {
             (false, _) => MemberKind::Learner,
             (true, true) => MemberKind::Witness,

@@ -26,7 +26,7 @@ struct Inner {
     timing: Timing,
     incarnation: u64,
     writer: Writer,
-    identity: watch::Sender<Identity>,
+    identity: watch::Sender<Arc<Identity>>,
     identity_update: AsyncMutex<()>,
     eligibility: watch::Receiver<Eligibility>,
     volatile: Mutex<Volatile>,
@@ -34,7 +34,7 @@ struct Inner {
 
 struct Volatile {
     started: Instant,
-    contacts: Contacts,
+    contacts: Arc<Contacts>,
     leader_heard: Option<LeaderHeard>,
     raft: Option<Raft>,
     /// It answers no Raft call now: it is about to leave its unconfirmed group.
@@ -64,12 +64,12 @@ impl Shared {
             timing,
             incarnation: rt::random(),
             writer,
-            identity: watch::Sender::new(identity),
+            identity: watch::Sender::new(Arc::new(identity)),
             identity_update: AsyncMutex::new(()),
             eligibility,
             volatile: Mutex::new(Volatile {
                 started: now(),
-                contacts: Contacts::default(),
+                contacts: Arc::default(),
                 leader_heard: None,
                 raft: None,
                 silent: false,
@@ -93,7 +93,7 @@ impl Shared {
         &self.0.timing
     }
 
-    pub(crate) fn identity(&self) -> Identity {
+    pub(crate) fn identity(&self) -> Arc<Identity> {
         self.0.identity.borrow().clone()
     }
 
@@ -109,13 +109,13 @@ impl Shared {
     ) -> io::Result<Result<(), E>> {
         let _one_at_a_time = self.0.identity_update.lock().await;
         let before = self.identity();
-        let mut after = before.clone();
+        let mut after = Identity::clone(&before);
         if let Err(refusal) = change(&mut after) {
             return Ok(Err(refusal));
         }
-        if after != before {
+        if after != *before {
             self.0.writer.write(Write::Identity(after.clone())).await?;
-            self.0.identity.send_replace(after);
+            self.0.identity.send_replace(Arc::new(after));
         }
         Ok(Ok(()))
     }
@@ -125,7 +125,7 @@ impl Shared {
         let _one_at_a_time = self.0.identity_update.lock().await;
         let fresh = Identity { was_removed, ..Identity::new() };
         self.0.writer.write(Write::Reset(fresh.clone())).await?;
-        self.0.identity.send_replace(fresh);
+        self.0.identity.send_replace(Arc::new(fresh));
         let mut volatile = self.volatile();
         volatile.started = now();
         volatile.leader_heard = None;
@@ -182,11 +182,11 @@ impl Shared {
     /// Notes the word of another member; `caller` is where it called from, if it did.
     pub(crate) fn heard(&self, hello: Hello, caller: Option<IpAddr>) {
         if hello.node_id != self.node_id() {
-            self.volatile().contacts.heard(hello, caller.map(|ip| ip.to_canonical()), now());
+            Arc::make_mut(&mut self.volatile().contacts).heard(hello, caller.map(|ip| ip.to_canonical()), now());
         }
     }
 
-    pub(crate) fn contacts(&self) -> Contacts {
+    pub(crate) fn contacts(&self) -> Arc<Contacts> {
         self.volatile().contacts.clone()
     }
 

@@ -1,6 +1,7 @@
 //! Small makers for unit tests.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use openraft::ServerState;
@@ -39,7 +40,7 @@ pub(crate) fn view(voters: &[u64]) -> RaftView {
         applied_index: 10,
         committed_index: 10,
         configs: vec![voters.iter().map(|v| id(*v)).collect()],
-        nodes: voters.iter().map(|v| (id(*v), member(*v))).collect(),
+        nodes: Arc::new(voters.iter().map(|v| (id(*v), member(*v))).collect()),
         membership_log_id: None,
         membership_committed: true,
         matched: BTreeMap::new(),
