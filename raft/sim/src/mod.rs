@@ -14,8 +14,10 @@ mod net;
 mod quiet;
 pub(crate) mod rules;
 mod run;
+mod scenarios;
 pub(crate) mod world;
 
 pub use checkers::Violation;
 pub use run::{Outcome, run};
+pub use scenarios::Story;
 pub use world::moment;

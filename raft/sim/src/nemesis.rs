@@ -49,7 +49,7 @@ const KINDS: &[Kind] = &[
 
 /// Draws and installs faults.
 pub(super) struct Nemesis {
-    chance: Chance,
+    pub(super) chance: Chance,
     /// Machines that should be running, by place.
     pub(super) wanted: Vec<MachineId>,
     pub(super) faults: Faults,
@@ -63,7 +63,7 @@ pub(super) async fn sleep(time: Nanos) {
 }
 
 /// Does something later.
-fn later(after: Nanos, what: impl FnOnce() + Send + 'static) {
+pub(super) fn later(after: Nanos, what: impl FnOnce() + Send + 'static) {
     executor::spawn_in(LifeId(0), async move {
         sleep(after).await;
         what();
@@ -74,7 +74,7 @@ impl Nemesis {
     /// Draws a group, not started yet. Puts the world in place.
     pub(super) fn new(seed: u64) -> Self {
         let mut chance = Chance::new(seed, 4);
-        let replicas = *chance.pick(&[1, 2, 2, 3, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7]).unwrap_or(&3);
+        let replicas = *chance.pick(&[1, 2, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5, 5, 7]).unwrap_or(&3);
         let witness = if replicas == 2 { chance.percent(60) } else { replicas < MACHINES_MAX && chance.percent(10) };
         let size = replicas + usize::from(witness);
         let expect =
@@ -93,7 +93,7 @@ impl Nemesis {
     ) -> Self {
         let ms = Duration::from_millis;
         let (lease, retry) =
-            *chance.pick(&[(900, 100), (900, 100), (900, 100), (1_000, 100), (1_500, 150)]).unwrap_or(&(900, 100));
+            *chance.pick(&[(900, 100), (900, 100), (1_000, 100), (1_500, 150), (3_000, 300)]).unwrap_or(&(900, 100));
         let renew = if super::rules::holds(super::rules::Rule::ClockMargin) { lease * 4 / 5 } else { lease - 10 };
         let timing = Timing {
             lease_duration: ms(lease),
@@ -154,28 +154,28 @@ impl Nemesis {
     /// Faults for this long.
     pub(super) async fn rage(&mut self, time: Nanos) {
         let end = executor::now() + time;
-        let total: u64 = KINDS.iter().map(|(_, weight, _)| weight).sum();
         // Some runs have few faults far apart, so that the group settles between them; some have many at once.
         let gap = self.chance.pick(&[300..1_500, 1_000..5_000, 3_000..15_000]).cloned().unwrap_or(1_000..5_000);
         while executor::now() < end {
-            let mut draw = self.chance.within(0..total);
-            for (name, weight, install) in KINDS {
-                if draw < *weight {
-                    let installed = install(self);
-                    tracing::info!(fault = name, installed, "nemesis");
-                    self.count(name, installed);
-                    break;
-                }
-                draw -= weight;
-            }
+            self.one_fault();
             let pause = self.time(gap.clone());
             sleep(pause).await;
         }
     }
 
-    /// How long the faults of this run last.
-    pub(super) fn rage_time(&mut self) -> Nanos {
-        self.chance.within(40..180) * SECOND
+    /// Draws a fault and installs it.
+    pub(super) fn one_fault(&mut self) {
+        let total: u64 = KINDS.iter().map(|(_, weight, _)| weight).sum();
+        let mut draw = self.chance.within(0..total);
+        for (name, weight, install) in KINDS {
+            if draw < *weight {
+                let installed = install(self);
+                tracing::info!(fault = name, installed, "nemesis");
+                self.count(name, installed);
+                return;
+            }
+            draw -= weight;
+        }
     }
 
     pub(super) fn count(&mut self, name: &'static str, installed: bool) {
@@ -476,7 +476,7 @@ impl Nemesis {
         world::with(|world| world.running().into_iter().any(|id| world.acts(id)))
     }
 
-    fn scale_up(&mut self) -> bool {
+    pub(super) fn scale_up(&mut self) -> bool {
         if !Self::has_acted() || self.wanted.len() >= MACHINES_MAX {
             return false;
         }
@@ -515,7 +515,7 @@ impl Nemesis {
         true
     }
 
-    fn scale_down(&mut self) -> bool {
+    pub(super) fn scale_down(&mut self) -> bool {
         let replicas = self.replicas();
         let Some(last) = replicas.last().copied().filter(|_| replicas.len() > 1) else { return false };
         let others: Vec<MachineId> = self.wanted.iter().copied().filter(|id| *id != last).collect();

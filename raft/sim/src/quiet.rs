@@ -48,7 +48,9 @@ pub(super) async fn settle(nemesis: &Nemesis) -> Result<executor::Nanos, String>
         let missing = world::with(|world| missing(world, &nemesis.wanted));
         match missing {
             None => return Ok(executor::now() - start),
-            Some(missing) if executor::now() - start > BOUND => return Err(missing),
+            Some(missing) if executor::now() - start > BOUND => {
+                return Err(format!("not whole after {} s: {missing}", BOUND / SECOND));
+            }
             Some(_) => sleep(50 * MILLISECOND).await,
         }
     }

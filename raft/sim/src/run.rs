@@ -11,7 +11,8 @@ use super::mutants::Mutant;
 use super::nemesis::{Faults, Nemesis};
 use super::quiet;
 use super::rules;
-use super::world::{self, MILLISECOND, SECOND};
+use super::scenarios::Story;
+use super::world::{self, MILLISECOND};
 
 /// What a run came to.
 #[derive(Clone, Debug)]
@@ -44,12 +45,13 @@ pub fn run(seed: u64, mutant: Option<Mutant>) -> Outcome {
     executor::begin(seed);
     let progress = Arc::new(Mutex::new(Progress::default()));
     let told = progress.clone();
-    let nemesis = Nemesis::new(seed);
+    let story = Story::of(seed);
+    let nemesis = story.group(seed);
     world::with(|world| world.reuse_node_ids = mutant == Some(Mutant::SameNodeId));
     let scenario = async move {
-        let result = play(nemesis, &told).await;
+        let result = play(story, nemesis, &told).await;
         if let Err(missing) = result {
-            world::violated("liveness", format!("{} s after the last fault: {missing}", quiet::BOUND / SECOND));
+            world::violated("liveness", missing);
         }
     };
     let panicked: Rc<RefCell<Option<String>>> = Rc::default();
@@ -86,10 +88,8 @@ pub fn run(seed: u64, mutant: Option<Mutant>) -> Outcome {
     }
 }
 
-async fn play(mut nemesis: Nemesis, progress: &Mutex<Progress>) -> Result<(), String> {
-    nemesis.start_all().await;
-    let time = nemesis.rage_time();
-    nemesis.rage(time).await;
+async fn play(story: Story, mut nemesis: Nemesis, progress: &Mutex<Progress>) -> Result<(), String> {
+    story.play(&mut nemesis).await?;
     progress.lock().unwrap_or_else(PoisonError::into_inner).faults = std::mem::take(&mut nemesis.faults);
     tracing::info!("the faults stop");
     quiet::heal(&nemesis);
