@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::backends::FileBackend;
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -84,16 +85,30 @@ fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, String> {
     serde_json::from_slice(bytes).map_err(|error| format!("{what} cannot be read: {error}"))
 }
 
+fn unusable(file: &Path, error: DatabaseError) -> StoreError {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => StoreError::Locked { file: file.to_path_buf() },
+        DatabaseError::Storage(redb::StorageError::Io(source)) if source.kind() != io::ErrorKind::InvalidData => {
+            StoreError::Directory { dir: file.parent().map(PathBuf::from).unwrap_or_default(), source }
+        }
+        other => StoreError::Corrupt { file: file.to_path_buf(), cause: other.to_string() },
+    }
+}
+
 impl Disk {
     pub(super) fn open(file: &Path) -> Result<(Self, Loaded), StoreError> {
+        let handle = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(file);
+        let backend = handle.map_err(DatabaseError::from).and_then(FileBackend::new);
+        Self::open_on(backend.map_err(|error| unusable(file, error))?, file)
+    }
+
+    /// Opens or makes the durable state on any device; errors name it as `file`.
+    pub(crate) fn open_on(backend: impl StorageBackend, file: &Path) -> Result<(Self, Loaded), StoreError> {
         let corrupt = |cause: String| StoreError::Corrupt { file: file.to_path_buf(), cause };
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create(file).map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => StoreError::Locked { file: file.to_path_buf() },
-            DatabaseError::Storage(redb::StorageError::Io(source)) if source.kind() != io::ErrorKind::InvalidData => {
-                StoreError::Directory { dir: file.parent().map(PathBuf::from).unwrap_or_default(), source }
-            }
-            other => corrupt(other.to_string()),
-        })?;
+        let database = Database::builder()
+            .set_cache_size(CACHE_BYTES)
+            .create_with_backend(backend)
+            .map_err(|error| unusable(file, error))?;
         let mut disk = Self { database };
         let loaded = match disk.load().map_err(corrupt)? {
             Some(loaded) => loaded,
