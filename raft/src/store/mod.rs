@@ -8,10 +8,17 @@
 //! heartbeats (DESIGN.md, group rule 13). The writer commits everything that waits in one transaction. The file is locked
 //! by redb for as long as it is open. A corrupt file is an error that names the remedy, never a silent wipe.
 
+#[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod damage_tests;
 mod disk;
+mod file;
 mod identity;
 mod log;
 mod machine;
+#[cfg(test)]
+mod recording;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -60,5 +67,5 @@ pub enum StoreError {
 /// Opens or makes the durable state in `dir`.
 pub(crate) fn open(dir: &Path) -> Result<(Disk, Loaded), StoreError> {
     std::fs::create_dir_all(dir).map_err(|source| StoreError::Directory { dir: dir.to_path_buf(), source })?;
-    Disk::open(&dir.join(FILE))
+    file::open(&dir.join(FILE))
 }
