@@ -12,8 +12,8 @@ use super::{Identity, StoreError};
 use crate::state::GroupData;
 use crate::types::{Entry, LogId, SnapshotMeta, Vote};
 
-const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta");
-const LOG: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("log");
+pub(super) const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta");
+pub(super) const LOG: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("log");
 const IDENTITY: &str = "identity";
 const VOTE: &str = "vote";
 const PURGED: &str = "purged";
