@@ -79,7 +79,9 @@ fn power_cut(durable: &Bytes, pending: &[Op], random: &mut SmallRng) -> Bytes {
         survivors.last_mut().into_iter().for_each(|last| *last = torn(last, random));
     }
     let mut left = durable.clone();
-    survivors.iter().for_each(|op| left.apply(op));
+    for op in &survivors {
+        left.apply(op);
+    }
     left
 }
 
@@ -150,8 +152,9 @@ fn first_failure(history: &History, does_sync: bool) -> Option<String> {
             }
             tried.push(left);
         }
-        next.into_iter().for_each(|op| now.apply(op));
-        if does_sync && matches!(next, Some(Op::Sync)) {
+        let Some(op) = next else { break };
+        now.apply(op);
+        if does_sync && matches!(op, Op::Sync) {
             (durable, synced) = (now.clone(), done + 1);
         }
     }

@@ -44,7 +44,9 @@ fn samples() -> [Sample; 2] {
         for batch in lives().into_iter().flatten().take(10) {
             disk.commit(&batch).unwrap();
             before_last = state.clone();
-            batch.iter().for_each(|write| apply(&mut state, write));
+            for write in &batch {
+                apply(&mut state, write);
+            }
         }
         if is_stopped {
             drop(disk);

@@ -101,6 +101,8 @@ fn unusable(file: &Path, error: DatabaseError) -> StoreError {
 
 impl Disk {
     /// Opens the durable state on any device, or makes it if the device is empty; errors name the device as `file`.
+    /// A device whose making was interrupted is damaged: nothing on it was ever acknowledged, but only who keeps the
+    /// device can know that (`store::file`).
     pub(crate) fn open_on(backend: impl StorageBackend, file: &Path) -> Result<(Self, Loaded), StoreError> {
         let unusable = |error: DatabaseError| unusable(file, error);
         let is_new = backend.len().map_err(|error| unusable(DatabaseError::from(error)))? == 0;

@@ -23,24 +23,23 @@ fn unfinished(file: &Path) -> PathBuf {
     file.with_added_extension("new")
 }
 
-/// Opens or makes the file.
+/// Opens or makes the file, and makes its name durable.
 pub(super) fn open(file: &Path) -> Result<(Disk, Loaded), StoreError> {
-    open_through(file, |backend| backend)
+    let opened = open_through(file, |backend| backend)?;
+    sync_directory_of(file).map_err(|source| unusable(file, source))?;
+    Ok(opened)
 }
 
-/// As [`open`], with something between redb and the file.
+/// As [`open`], with something between redb and the file, and without the fsync of the directory.
 pub(super) fn open_through<B: StorageBackend>(
     file: &Path,
     wrap: impl FnOnce(FileBackend) -> B,
 ) -> Result<(Disk, Loaded), StoreError> {
-    let failed = |source| unusable(file, source);
-    let opened = match OpenOptions::new().read(true).write(true).open(file) {
-        Ok(handle) => open_existing(handle, file, wrap)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => make(file, wrap)?,
-        Err(error) => return Err(failed(error)),
-    };
-    sync_directory_of(file).map_err(failed)?;
-    Ok(opened)
+    match OpenOptions::new().read(true).write(true).open(file) {
+        Ok(handle) => open_existing(handle, file, wrap),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => make(file, wrap),
+        Err(error) => Err(unusable(file, error)),
+    }
 }
 
 fn open_existing<B: StorageBackend>(

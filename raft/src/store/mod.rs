@@ -6,7 +6,8 @@
 //!
 //! Appends return at once and complete from the writer thread: a stalled fsync delays acknowledgements, but not
 //! heartbeats (DESIGN.md, group rule 13). The writer commits everything that waits in one transaction. The file is locked
-//! by redb for as long as it is open. A corrupt file is an error that names the remedy, never a silent wipe.
+//! by redb for as long as it is open, and checked as a whole when it is opened: a corrupt file is an error that names the
+//! remedy, never a silent wipe. `crash_tests` and `damage_tests` show it (docs/decisions/group-store.md).
 
 #[cfg(test)]
 mod crash_tests;

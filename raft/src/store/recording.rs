@@ -133,7 +133,9 @@ impl History {
             }
             for batch in batches {
                 commit(&mut disk, &batch);
-                batch.iter().for_each(|write| apply(&mut state, write));
+                for write in &batch {
+                    apply(&mut state, write);
+                }
                 acknowledged.push((recorder.done(), state.clone()));
             }
             if life == 1 {
