@@ -9,8 +9,8 @@ use super::dns::View;
 use super::executor::{self, LifeId, Nanos, Sleep};
 use super::net;
 use super::world::{self, FSYNC, MILLISECOND, MachineId, SECOND, World};
-use crate::Timing;
 use crate::store::Crash;
+use crate::{MemberKind, Timing};
 use std::time::Duration;
 
 /// Faults by kind: installed, skipped because they made no sense then.
@@ -419,11 +419,22 @@ impl Nemesis {
     /// group, or have lost their disk, are fewer than the majority that could form another.
     fn may_lose_disk(&self, id: MachineId) -> bool {
         let others: Vec<MachineId> = self.wanted.iter().copied().filter(|other| *other != id).collect();
-        self.carry_the_group(&others) && self.may_be_blank(id)
+        self.carry_the_group(&others) && self.may_be_blank(id) && !Self::is_joining(id)
     }
 
     fn carry_the_group(&self, machines: &[MachineId]) -> bool {
         executor::now() > self.change_until && world::with(|world| world.carry_the_group(machines))
+    }
+
+    /// It may be given a vote at any moment, so it counts as a voter already.
+    fn is_joining(id: MachineId) -> bool {
+        world::with(|world| {
+            let name = &world.machines[id.0].name;
+            let learns = |status: &crate::GroupStatus| {
+                status.members.iter().any(|member| member.name == *name && member.kind == MemberKind::Learner)
+            };
+            world.running().into_iter().filter_map(|id| world.status(id)).any(|status| learns(&status))
+        })
     }
 
     fn may_be_blank(&self, id: MachineId) -> bool {
@@ -520,7 +531,7 @@ impl Nemesis {
         let Some(last) = replicas.last().copied().filter(|_| replicas.len() > 1) else { return false };
         let others: Vec<MachineId> = self.wanted.iter().copied().filter(|id| *id != last).collect();
         // Fewer members than a majority of the membership would stop the group, as an operator is told.
-        if !Self::has_acted() || !self.carry_the_group(&others) {
+        if !Self::has_acted() || Self::is_joining(last) || !self.carry_the_group(&others) {
             return false;
         }
         self.wanted.retain(|id| *id != last);

@@ -14,6 +14,9 @@ use crate::store::Crash;
 /// taken out after 20 s in these runs.
 pub const BOUND: executor::Nanos = 60 * SECOND;
 
+/// Time between two looks of the operator.
+const RESTART_PERIOD: executor::Nanos = 15 * SECOND;
+
 /// Takes every fault away: links, disks, DNS and clocks are as they should be, everybody who should run does.
 pub(super) fn heal(nemesis: &Nemesis) {
     let wanted: BTreeSet<MachineId> = nemesis.wanted.iter().copied().collect();
@@ -29,9 +32,6 @@ pub(super) fn heal(nemesis: &Nemesis) {
             world.list(id, wanted.contains(&id));
             if !wanted.contains(&id) {
                 world.kill(id, Crash::Before);
-            } else if world.checkers.is_blank(id) {
-                // Whoever was removed by hand stays out until its process starts again.
-                world.kill(id, Crash::Before);
             }
             if wanted.contains(&id) {
                 world.start(id);
@@ -41,10 +41,25 @@ pub(super) fn heal(nemesis: &Nemesis) {
     net::deliver_held();
 }
 
+/// Whoever was removed by hand stays out until its process starts again: an operator restarts those that stay out.
+fn restart_the_removed(nemesis: &Nemesis) {
+    world::with(|world| {
+        for id in nemesis.wanted.iter().copied().filter(|id| world.checkers.is_blank(*id)).collect::<Vec<_>>() {
+            world.kill(id, Crash::Before);
+            world.start(id);
+        }
+    });
+}
+
 /// Waits until the group is whole: the time that it took, or what is missing at the end of the bound.
 pub(super) async fn settle(nemesis: &Nemesis) -> Result<executor::Nanos, String> {
     let start = executor::now();
+    let mut restarts = 0;
     loop {
+        if executor::now() - start > restarts * RESTART_PERIOD {
+            restarts += 1;
+            restart_the_removed(nemesis);
+        }
         let missing = world::with(|world| missing(world, &nemesis.wanted));
         match missing {
             None => return Ok(executor::now() - start),

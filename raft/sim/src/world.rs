@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -437,7 +438,8 @@ struct Boot {
 
 impl Boot {
     async fn run(self, session: super::device::Session) -> Result<(), String> {
-        let (mut disk, mut loaded) = Disk::open_on(session).map_err(|error| error.to_string())?;
+        let (mut disk, mut loaded) =
+            Disk::open_on(session, Path::new("simulated")).map_err(|error| error.to_string())?;
         if let Some(old_id) = self.old_id
             && loaded.holds_nothing()
         {

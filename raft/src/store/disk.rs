@@ -120,21 +120,6 @@ impl Disk {
         Ok((disk, loaded))
     }
 
-    /// Opens the state on any device.
-    #[cfg(feature = "simulation")]
-    pub(crate) fn open_on(backend: impl redb::StorageBackend) -> Result<(Self, Loaded), String> {
-        let database = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .create_with_backend(backend)
-            .map_err(|error| error.to_string())?;
-        let mut disk = Self { database };
-        let loaded = match disk.load()? {
-            Some(loaded) => loaded,
-            None => disk.initialise().map_err(|error| error.to_string())?,
-        };
-        Ok((disk, loaded))
-    }
-
     /// Commits the writes in order, as one transaction, to the disk.
     pub(crate) fn commit<'a>(&mut self, writes: impl IntoIterator<Item = &'a Write>) -> io::Result<()> {
         self.try_commit(writes).map_err(io::Error::other)
