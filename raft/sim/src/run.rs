@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::checkers::Violation;
 use super::executor::{self, Nanos};
-use super::mutants::Mutant;
+use super::mutants::{self, Mutant};
 use super::nemesis::{Faults, Nemesis};
 use super::quiet;
 use super::rules;
@@ -41,13 +41,13 @@ struct Progress {
 
 /// Runs a seed on this thread, with a rule switched off or none.
 pub fn run(seed: u64, mutant: Option<Mutant>) -> Outcome {
-    rules::switch_off(mutant.map(Mutant::rules).unwrap_or_default());
+    rules::switch_off(mutant.map(|mutant| mutant.rules.to_vec()).unwrap_or_default());
     executor::begin(seed);
     let progress = Arc::new(Mutex::new(Progress::default()));
     let told = progress.clone();
     let story = Story::of(seed);
     let nemesis = story.group(seed);
-    world::with(|world| world.reuse_node_ids = mutant == Some(Mutant::SameNodeId));
+    world::with(|world| world.reuse_node_ids = mutant.is_some_and(|mutant| mutant.name == mutants::SAME_NODE_ID));
     let scenario = async move {
         let result = play(story, nemesis, &told).await;
         if let Err(missing) = result {
