@@ -11,13 +11,18 @@ mod client;
 mod endpoint;
 #[cfg(test)]
 mod endpoint_tests;
+#[cfg(not(feature = "simulation"))]
 mod http;
 mod message;
 
 pub(crate) use client::Network;
 pub(crate) use endpoint::{Dismissal, Endpoint};
+#[cfg(not(feature = "simulation"))]
 pub(crate) use http::{HttpTransport, router};
+#[cfg(not(feature = "simulation"))]
 pub use http::{Token, TokenError};
+#[cfg(feature = "simulation")]
+pub(crate) use message::RaftCall;
 pub(crate) use message::{Answer, Call, Hello, Message, Refusal, Reply};
 
 use std::future::Future;
