@@ -4,8 +4,11 @@
 //! - [`spool`]: what a standby has received, on disk and bounded
 //! - [`watermark`]: how far the writer has got, so that standbys can forget what it has finished
 //! - [`margin`]: what they keep beyond that
+//! - [`fence`]: a span of authority, and connections that carry nothing outside it
 //! - [`remote`]: where the writer sends to: what rendering takes out of a `remote_write` entry
 
+pub mod fence;
+mod headers;
 pub mod margin;
 pub mod remote;
 pub mod spool;
