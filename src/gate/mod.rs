@@ -7,11 +7,16 @@
 //! - [`fence`]: a span of authority, and connections that carry nothing outside it
 //! - [`remote`]: where the writer sends to: what rendering takes out of a `remote_write` entry
 
+mod client;
+mod dial;
 pub mod fence;
 mod headers;
 pub mod margin;
 pub mod remote;
 pub mod spool;
+#[cfg(test)]
+mod testing;
+mod tls;
 pub mod watermark;
 pub mod wire;
 
