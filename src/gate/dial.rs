@@ -313,10 +313,9 @@ mod tests {
             "NO_PROXY" => Some("internal,10.0.0.0/8".to_owned()),
             _ => None,
         };
-        let url = |text| RemoteUrl::parse(text).unwrap();
         let through = |remote: &str, proxy_url: Option<&str>, no_proxy: Option<&str>, from_environment: bool| {
             let mut settings = settings(remote);
-            settings.client.proxy_url = proxy_url.map(url);
+            settings.client.proxy_url = proxy_url.and_then(RemoteUrl::parse);
             settings.client.no_proxy = no_proxy.map(str::to_owned);
             settings.client.proxy_from_environment = from_environment;
             proxy(&settings, &environment).map(|proxy| proxy.to_string())

@@ -21,7 +21,7 @@ mod proto;
 mod split;
 mod summary;
 #[cfg(test)]
-mod testing;
+pub(super) mod testing;
 mod transcode;
 
 pub use self::compression::MESSAGE_BYTES_MAX;

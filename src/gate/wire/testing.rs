@@ -8,7 +8,7 @@ use proptest::sample::Index;
 use prost::Message;
 
 /// `prometheus`: `prompb/types.proto` and `prompb/remote.proto`.
-pub(super) mod v1 {
+pub(in crate::gate) mod v1 {
     use prost::Message;
 
     #[derive(Clone, PartialEq, Message)]
@@ -98,7 +98,7 @@ pub(super) mod v1 {
 }
 
 /// `io.prometheus.write.v2`: `prompb/io/prometheus/write/v2/types.proto`.
-pub(super) mod v2 {
+pub(in crate::gate) mod v2 {
     use prost::Message;
 
     pub(crate) use super::v1::Histogram;
@@ -157,12 +157,12 @@ pub(super) mod v2 {
 }
 
 /// A message as the body of a request.
-pub(super) fn body(message: &impl Message) -> Vec<u8> {
+pub(in crate::gate) fn body(message: &impl Message) -> Vec<u8> {
     super::compression::compress(&message.encode_to_vec()).unwrap()
 }
 
 /// The message of a body.
-pub(super) fn message<M: Message + Default>(body: &[u8]) -> M {
+pub(in crate::gate) fn message<M: Message + Default>(body: &[u8]) -> M {
     M::decode(&super::compression::decompress(body).unwrap()[..]).unwrap()
 }
 

@@ -1,0 +1,310 @@
+//! One remote at work: what is done with a request of the own Prometheus.
+//!
+//! ```text
+//! request -> read -> route -> spooled: 204 at once, with the Written headers of 2.0
+//!                      ^  `-> through: sent once, the remote's answer is passed back
+//!                      |         |
+//!                      +---------+ authority ended on the way: it was cut, and is routed again
+//! ```
+//!
+//! Invariants: a batch that passes through is open in the watermark from before its first byte until its answer, also when
+//! Prometheus leaves in between. Without an answer Prometheus gets 502 or 504 and repeats the request itself.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode};
+use tokio::sync::watch;
+
+use super::answer::{accepted, passed, refusal};
+use super::client::{Answer, Client, SendError};
+use super::fence::Tenure;
+use super::remote::RemoteSettings;
+use super::spool::{Batch, Format, SpoolError};
+use super::standby::{Route, Shelf};
+use super::watermark::{BatchKey, FUTURE_TOLERANCE, Outcome, Publisher, Timing, Watermark};
+use super::wire::{CONTENT_ENCODING, Summary, Version};
+use super::{TimeRange, headers, lock, wall_ms};
+
+/// Changes of authority that one request may meet.
+const ROUTES_MAX: usize = 4;
+
+/// Larger bodies are read on a blocking thread.
+const READ_INLINE_BYTES_MAX: usize = 256 << 10;
+
+/// What a remote has seen since the process began.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) spooled: AtomicU64,
+    pub(super) spool_refused: AtomicU64,
+    pub(super) passed: AtomicU64,
+    pub(super) unanswered: AtomicU64,
+    pub(super) cut: AtomicU64,
+    pub(super) unreadable: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    pub(super) caught_up: AtomicU64,
+    pub(super) catch_up_requests: AtomicU64,
+    pub(super) catch_up_lost: AtomicU64,
+    pub(super) retained_dropped: AtomicU64,
+}
+
+pub(super) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// The writer's progress within one tenure.
+pub(super) struct Progress {
+    pub(super) tenure: Arc<Tenure>,
+    pub(super) watermark: Watermark,
+    pub(super) publisher: Publisher,
+}
+
+/// One remote.
+pub(super) struct Remote {
+    settings: Mutex<Arc<RemoteSettings>>,
+    base: PathBuf,
+    pub(super) shelf: Shelf,
+    pub(super) progress: Mutex<Option<Progress>>,
+    client: Mutex<Option<Client>>,
+    /// End-to-end headers of the newest request, with the credentials that a replayed batch goes with.
+    live: watch::Sender<Option<HeaderMap>>,
+    pub(super) counts: Counts,
+    pub(super) last_accepted: Mutex<Option<Instant>>,
+    /// Since when this remote's queue in the own Prometheus has run unchanged, in Unix milliseconds.
+    pub(super) covered_since_ms: Mutex<i64>,
+}
+
+/// A request of the own Prometheus.
+struct Received {
+    headers: HeaderMap,
+    format: Format,
+    summary: Option<Summary>,
+    body: Bytes,
+    arrival_ms: i64,
+}
+
+impl Received {
+    fn range(&self) -> Option<TimeRange> {
+        self.summary.and_then(|summary| summary.range)
+    }
+}
+
+impl Remote {
+    pub(super) fn new(settings: RemoteSettings, base: PathBuf, shelf: Shelf) -> Self {
+        Self {
+            settings: Mutex::new(Arc::new(settings)),
+            base,
+            shelf,
+            progress: Mutex::new(None),
+            client: Mutex::new(None),
+            live: watch::Sender::new(None),
+            counts: Counts::default(),
+            last_accepted: Mutex::new(None),
+            covered_since_ms: Mutex::new(wall_ms()),
+        }
+    }
+
+    pub(super) fn settings(&self) -> Arc<RemoteSettings> {
+        lock(&self.settings).clone()
+    }
+
+    /// Replaces the settings; connections with other ones end when their requests have. A new URL starts its watermark anew.
+    pub(super) fn replace_settings(&self, settings: RemoteSettings, period: Duration) {
+        let settings = Arc::new(settings);
+        let old = std::mem::replace(&mut *lock(&self.settings), settings.clone());
+        lock(&self.client).take();
+        let is_new_url = old.url.id() != settings.url.id();
+        if !is_new_url && old.queue == settings.queue {
+            return;
+        }
+        if let Some(progress) = &mut *lock(&self.progress) {
+            progress.watermark = Watermark::new(timing(&settings, period), Instant::now());
+            if is_new_url {
+                progress.publisher = Publisher::new(&settings.url.id(), period, None);
+            }
+        }
+    }
+
+    /// Answers a request of the own Prometheus.
+    pub(super) async fn handle(&self, headers: &HeaderMap, body: Bytes) -> Response<Body> {
+        let received = Arc::new(self.read(headers, body).await);
+        self.live.send_replace(Some(received.headers.clone()));
+        for _ in 0..ROUTES_MAX {
+            let batch = received.clone();
+            match self.shelf.route(move || batch.to_batch()).await {
+                Ok(Route::Spooled) => {
+                    count(&self.counts.spooled);
+                    return accepted(received.summary.as_ref());
+                }
+                Err(error) => {
+                    count(&self.counts.spool_refused);
+                    let is_odd = matches!(error, SpoolError::Header { .. });
+                    let status = if is_odd { StatusCode::BAD_REQUEST } else { StatusCode::SERVICE_UNAVAILABLE };
+                    return refusal(status, &error.to_string());
+                }
+                Ok(Route::Through(tenure)) => match self.forward(&tenure, &received).await {
+                    Err(SendError::Ended) => count(&self.counts.cut),
+                    Err(error) => {
+                        count(&self.counts.unanswered);
+                        let is_late = matches!(error, SendError::Timeout(_));
+                        let status = if is_late { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY };
+                        return refusal(status, &error.to_string());
+                    }
+                    Ok(None) => {
+                        let message = "too many requests wait for the remote";
+                        return refusal(StatusCode::SERVICE_UNAVAILABLE, message);
+                    }
+                    Ok(Some(answer)) => {
+                        count(&self.counts.passed);
+                        return passed(answer);
+                    }
+                },
+            }
+        }
+        refusal(StatusCode::SERVICE_UNAVAILABLE, "the leadership of the group keeps changing")
+    }
+
+    /// Sends a request through; `None`: too many are open.
+    async fn forward(&self, tenure: &Arc<Tenure>, received: &Received) -> Result<Option<Answer>, SendError> {
+        let Some(mut attempt) = self.begin(tenure, &received.body, received.range()) else { return Ok(None) };
+        let answer = self.client(tenure).send(received.headers.clone(), received.body.clone()).await?;
+        attempt.outcome = answer.outcome();
+        drop(attempt);
+        Ok(Some(answer))
+    }
+
+    /// Opens a batch in the watermark; `None`: too many are open.
+    pub(super) fn begin<'a>(
+        &'a self,
+        tenure: &Arc<Tenure>,
+        body: &[u8],
+        range: Option<TimeRange>,
+    ) -> Option<Attempt<'a>> {
+        let key = BatchKey::of(body);
+        if let Some(range) = range {
+            let has_begun = self.with_progress(tenure, |progress| progress.watermark.begin(key, range));
+            if has_begun == Some(false) {
+                return None;
+            }
+        }
+        let outcome = Outcome::Again { retry_after: None };
+        Some(Attempt { remote: self, tenure: tenure.clone(), key, outcome })
+    }
+
+    /// The client for the present settings within a tenure.
+    pub(super) fn client(&self, tenure: &Arc<Tenure>) -> Client {
+        let settings = self.settings();
+        let mut client = lock(&self.client);
+        match &*client {
+            Some(client) if client.is_for(&settings, tenure) => client.clone(),
+            _ => client.insert(Client::new(settings, tenure.clone(), &self.base)).clone(),
+        }
+    }
+
+    /// Makes another client if files of `tls_config` have changed.
+    pub(super) async fn refresh_client(&self) {
+        let Some(client) = lock(&self.client).clone() else { return };
+        if client.is_stale().await {
+            tracing::info!(remote = %self.settings().name, "files of tls_config have changed: connecting anew");
+            lock(&self.client).take();
+        }
+    }
+
+    /// Headers of the newest request, waiting for the first one.
+    pub(super) async fn live_headers(&self) -> HeaderMap {
+        let mut live = self.live.subscribe();
+        match live.wait_for(Option::is_some).await.map(|headers| headers.clone()) {
+            Ok(Some(headers)) => headers,
+            // The sender is this remote: it is there.
+            Ok(None) | Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// A tenure begins. `current`: what stands among the group's values.
+    pub(super) fn begin_tenure(&self, tenure: &Arc<Tenure>, period: Duration, current: Option<&str>) {
+        let settings = self.settings();
+        let watermark = Watermark::new(timing(&settings, period), Instant::now());
+        let publisher = Publisher::new(&settings.url.id(), period, current);
+        *lock(&self.progress) = Some(Progress { tenure: tenure.clone(), watermark, publisher });
+        self.shelf.catch_up(tenure);
+    }
+
+    /// A tenure has ended.
+    pub(super) fn end_tenure(&self) {
+        self.shelf.stand_by();
+        lock(&self.progress).take();
+        lock(&self.client).take();
+    }
+
+    /// Works on the progress of a tenure, if that is the present one.
+    pub(super) fn with_progress<T>(&self, tenure: &Arc<Tenure>, work: impl FnOnce(&mut Progress) -> T) -> Option<T> {
+        lock(&self.progress).as_mut().filter(|progress| Arc::ptr_eq(&progress.tenure, tenure)).map(work)
+    }
+
+    async fn read(&self, headers: &HeaderMap, body: Bytes) -> Received {
+        let (format, arrival_ms) = (headers::format(headers), wall_ms());
+        let summary = if body.len() <= READ_INLINE_BYTES_MAX {
+            summary(&format, &body, arrival_ms)
+        } else {
+            let (format, body) = (format.clone(), body.clone());
+            let read = tokio::task::spawn_blocking(move || summary(&format, &body, arrival_ms));
+            read.await.unwrap_or_else(|error| Err(error.to_string()))
+        };
+        if let Err(error) = &summary {
+            count(&self.counts.unreadable);
+            tracing::debug!(remote = %self.settings().name, error, "a body that cannot be read is kept as it is");
+        }
+        self.counts.bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
+        Received { headers: headers::end_to_end(headers), format, summary: summary.ok(), body, arrival_ms }
+    }
+}
+
+/// Reads a body as its headers say.
+fn summary(format: &Format, body: &[u8], arrival_ms: i64) -> Result<Summary, String> {
+    let Some(version) = Version::of(Some(&format.content_type)) else {
+        return Err(format!("unknown Content-Type `{}`", format.content_type));
+    };
+    if !format.content_encoding.eq_ignore_ascii_case(CONTENT_ENCODING) {
+        return Err(format!("unknown Content-Encoding `{}`", format.content_encoding));
+    }
+    let tolerance = i64::try_from(FUTURE_TOLERANCE.as_millis()).unwrap_or(i64::MAX);
+    Summary::read(version, body, arrival_ms.saturating_add(tolerance)).map_err(|error| error.to_string())
+}
+
+impl Received {
+    fn to_batch(&self) -> Batch {
+        Batch {
+            received_at_ms: self.arrival_ms,
+            range: self.range(),
+            format: self.format.clone(),
+            body: self.body.to_vec(),
+        }
+    }
+}
+
+/// An attempt at a batch, which ends when it is dropped: without an answer it comes again.
+pub(super) struct Attempt<'a> {
+    remote: &'a Remote,
+    tenure: Arc<Tenure>,
+    key: BatchKey,
+    pub(super) outcome: Outcome,
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        if self.outcome == (Outcome::Final { accepted: true }) {
+            *lock(&self.remote.last_accepted) = Some(now);
+        }
+        self.remote.with_progress(&self.tenure, |progress| progress.watermark.end(self.key, self.outcome, now));
+    }
+}
+
+fn timing(settings: &RemoteSettings, period: Duration) -> Timing {
+    let queue = settings.queue;
+    Timing { batch_send_deadline: queue.batch_send_deadline, max_backoff: queue.max_backoff, period }
+}

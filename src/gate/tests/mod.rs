@@ -1,0 +1,7 @@
+//! The data path with real sockets: gates with a leadership that the test holds, and receivers that decode.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod fenced;
+mod remote;
+mod takeover;
