@@ -81,3 +81,73 @@ impl Apart {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use http::{HeaderMap, StatusCode};
+
+    use super::*;
+    use crate::gate::testing::batch;
+
+    fn answer(text: &'static str, written: bool) -> Answer {
+        let mut headers = HeaderMap::new();
+        if written {
+            headers.insert("x-prometheus-remote-write-samples-written", 3.into());
+        }
+        Answer { status: StatusCode::BAD_REQUEST, headers, body: text.into() }
+    }
+
+    #[test]
+    fn a_receiver_that_stores_the_valid_part_is_known_by_its_headers_or_its_words() {
+        let (v1, v2) = (Some(Version::V1), Some(Version::V2));
+        for (version, text, written, expected) in [
+            (v1, "out of order sample\n", false, Verdict::Retry),
+            (v1, "duplicate sample for timestamp", false, Verdict::Retry),
+            (v1, "failed pushing to ingester: (err-mimir-sample-out-of-order).", false, Verdict::Settled),
+            (v1, "user=fake: err: out of order sample. timestamp=…", false, Verdict::Settled),
+            (v1, "", true, Verdict::Settled),
+            (v2, "out of order sample\n", true, Verdict::Settled),
+            (v2, "out of order sample\n", false, Verdict::Lost),
+            (None, "out of order sample\n", false, Verdict::Lost),
+        ] {
+            assert_eq!(verdict(version, &answer(text, written)), expected, "{version:?} {text}");
+        }
+    }
+
+    /// Sends all pieces to a receiver that refuses those which hold a timestamp up to `old`; what it takes, in order.
+    fn take_apart(points: &[(&str, i64)], old: i64) -> (Vec<(i64, i64)>, u32) {
+        let mut apart = Apart::new(&batch(points));
+        let (mut taken, mut requests) = (Vec::new(), 0);
+        while let Some(piece) = apart.next() {
+            requests += 1;
+            let range = Summary::read(Version::V1, &piece, i64::MAX).unwrap().range.unwrap();
+            if range.min_ms <= old {
+                apart.refused(&piece, true);
+            } else {
+                taken.push((range.min_ms, range.max_ms));
+            }
+        }
+        (taken, requests)
+    }
+
+    #[test]
+    fn pieces_go_out_oldest_first_and_are_not_divided_below_one_timestamp() {
+        let points: Vec<(&str, i64)> = (0..80).map(|index| ("a", index / 10)).collect();
+        let (taken, requests) = take_apart(&points, 4);
+        assert!(taken.windows(2).all(|pair| pair[0].1 <= pair[1].0), "{taken:?}");
+        assert_eq!((taken.first().unwrap().0, taken.last().unwrap().1), (5, 7));
+        assert!(requests <= 16, "{requests}");
+        let (taken, requests) = take_apart(&points, 100);
+        assert_eq!((taken, requests), (vec![], 14), "two requests for each of eight timestamps, less two");
+    }
+
+    #[test]
+    fn a_batch_costs_a_bounded_number_of_requests() {
+        let points: Vec<(&str, i64)> = (0..2_000).map(|at| ("a", at)).collect();
+        assert!(take_apart(&points, 5_000).1 <= PIECES_MAX);
+        let mut exhausted = Apart::new(&batch(&points));
+        let piece = exhausted.next().unwrap();
+        assert!(!exhausted.refused(&piece, false));
+    }
+}

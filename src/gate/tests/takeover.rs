@@ -278,3 +278,29 @@ async fn a_render_leaves_an_unchanged_remote_alone_and_a_new_url_takes_effect_at
     assert_eq!((old.stored().len(), new.stored()), (1, owned(&[("a", 2)])));
     assert_eq!(member.gate.status()[0].phase, "writer");
 }
+
+/// Resident memory of this process, in bytes.
+fn resident() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4_096
+}
+
+#[tokio::test]
+async fn memory_does_not_grow_with_the_spool() {
+    let receiver = Receiver::start(Kind::Lenient).await;
+    let member = Member::start(settings(&receiver.url())).await;
+    let text = |at: usize| {
+        (0..100_000).map(|i| char::from(b'a' + u8::try_from((i * i + at * 7) % 251 % 26).unwrap())).collect::<String>()
+    };
+    assert_eq!(member.push(&[(text(0).as_str(), 0)]).await, 204);
+    let before = resident();
+    let mut bodies = 0;
+    while member.status().spool_bytes < 40 << 20 {
+        bodies += 1;
+        // Opaque: the spool keeps it as it is.
+        let body = bytes::Bytes::from(vec![u8::try_from(bodies % 251).unwrap(); 1 << 20]);
+        assert_eq!(member.push_as(Version::V1, body).await.0, 204);
+    }
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 24 << 20, "{grown} bytes for a spool of 40 MiB");
+}
