@@ -35,6 +35,8 @@ use super::wire::{CONTENT_ENCODING, CONTENT_TYPE_V2, VERSION_HEADER_V2, Version,
 const CLOSING_BATCHES: u64 = 16;
 /// A catch-up that takes longer lets requests in one by one.
 const PACED_AFTER: Duration = Duration::from_secs(1);
+/// While an answer takes longer, requests are not kept waiting: the remote may hang.
+const SLOW_AFTER: Duration = Duration::from_millis(500);
 /// Prometheus's own back-off.
 const BACKOFF_MIN: Duration = Duration::from_millis(30);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
@@ -144,9 +146,17 @@ impl CatchUp<'_> {
     }
 
     async fn send(&self, format: &Format, body: Bytes) -> Result<Answer, SendError> {
-        let live = self.remote.live_headers().await;
-        count(&self.remote.counts.catch_up_requests);
-        self.remote.client(self.tenure).send(headers::replay(&live, format), body).await
+        let sending = async {
+            let live = self.remote.live_headers().await;
+            count(&self.remote.counts.catch_up_requests);
+            self.remote.client(self.tenure).send(headers::replay(&live, format), body).await
+        };
+        let mut sending = std::pin::pin!(sending);
+        if let Ok(sent) = tokio::time::timeout(SLOW_AFTER, &mut sending).await {
+            return sent;
+        }
+        self.remote.shelf.set_intake(self.tenure, Intake::Open);
+        sending.await
     }
 
     /// Requests must not wait for a remote that does not take anything.

@@ -268,7 +268,7 @@ mod tests {
     /// Writes until nothing more is taken: the rest waits in the kernels.
     async fn fill(stream: &mut (impl AsyncWrite + Unpin)) -> usize {
         let mut total = 0;
-        let chunk = [7; 64 * 1024];
+        let chunk = vec![7; 64 * 1024];
         while let Ok(written) = tokio::time::timeout(Duration::from_millis(200), stream.write(&chunk)).await {
             total += written.unwrap();
         }
@@ -326,7 +326,7 @@ mod tests {
         let (mut stream, _other) = (tenure.admit(client).unwrap(), tenure.admit(other).unwrap());
         stream.write_all(b"first").await.unwrap();
         remote.read_exact(&mut [0; 5]).await.unwrap();
-        std::thread::sleep(Duration::from_millis(110));
+        tokio::time::sleep(Duration::from_millis(110)).await;
         assert_eq!(stream.write(b"last").await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
         assert!(remote.read(&mut [0]).await.is_err());
         assert!(other_remote.read(&mut [0]).await.is_err(), "all connections end together");

@@ -13,7 +13,7 @@ use super::spool::Format;
 use super::wire::VERSION_HEADER;
 
 /// The fencing token: the term in which the request was sent.
-pub const TERM: HeaderName = HeaderName::from_static("x-prometheus-elector-term");
+pub(super) const TERM: HeaderName = HeaderName::from_static("x-prometheus-elector-term");
 
 /// The attempt that Prometheus counts; of one request only.
 const RETRY_ATTEMPT: HeaderName = HeaderName::from_static("retry-attempt");

@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -134,6 +134,8 @@ struct Inner {
     group: GroupHandle,
     tenure: watch::Receiver<Option<Arc<Tenure>>>,
     entries: Mutex<HashMap<String, Entry>>,
+    /// The process is going away, and what its Prometheus still flushes is the next writer's to send.
+    is_leaving: AtomicBool,
     /// One render at a time.
     applying: tokio::sync::Mutex<()>,
 }
@@ -151,7 +153,14 @@ impl Gate {
         let thread = std::thread::Builder::new().name("gate-fence".into());
         thread.spawn(move || runtime.block_on(tenures(leadership, current))).map_err(GateError::Thread)?;
         let applying = tokio::sync::Mutex::new(());
-        let gate = Self(Arc::new(Inner { settings, group, tenure, entries: Mutex::default(), applying }));
+        let gate = Self(Arc::new(Inner {
+            settings,
+            group,
+            tenure,
+            entries: Mutex::default(),
+            is_leaving: AtomicBool::new(false),
+            applying,
+        }));
         Ok(gate)
     }
 
@@ -179,11 +188,20 @@ impl Gate {
 
     /// Answers a request of the own Prometheus.
     pub async fn handle(&self, name: &str, headers: &HeaderMap, body: Bytes) -> Response<Body> {
+        if self.0.is_leaving.load(Ordering::Relaxed) && self.0.tenure.borrow().is_none() {
+            return refusal(StatusCode::BAD_REQUEST, "this member is going away, and another one writes");
+        }
         let remote = lock(&self.0.entries).get(name).map(|entry| entry.remote.clone());
         match remote {
             Some(remote) => remote.handle(headers, body).await,
             None => refusal(StatusCode::SERVICE_UNAVAILABLE, "no gated remote_write entry has this name (yet)"),
         }
+    }
+
+    /// The process is going away: from now on, and once another member writes, requests are refused for good (400), so that
+    /// the own Prometheus ends at once instead of flushing what the next writer has. Call it only when that one is covered.
+    pub fn leave(&self) {
+        self.0.is_leaving.store(true, Ordering::Relaxed);
     }
 
     /// Prometheus has started, or its queues were restarted: it knows nothing of before. `None`: all remotes.
@@ -232,12 +250,12 @@ impl Gate {
         let name = settings.name.clone();
         let outcome = tokio::task::spawn_blocking(move || Shelf::open(&dir, bytes_max)).await;
         let outcome = outcome.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-        let (shelf, recovered) = outcome.map_err(|source| GateError::Spool { name: name.clone(), source })?;
+        let (opened, recovered) = outcome.map_err(|source| GateError::Spool { name: name.clone(), source })?;
         if recovered.damaged_bytes > 0 {
             tracing::warn!(remote = %name, bytes = recovered.damaged_bytes, "a damaged part of the spool was dropped");
         }
         tracing::info!(remote = %name, url = %settings.url, batches = recovered.batches, "remote_write goes through the gate");
-        Ok(Arc::new(Remote::new(settings, gate.tls_base.clone(), shelf)))
+        Ok(Arc::new(Remote::new(settings, gate.tls_base.clone(), opened)))
     }
 }
 

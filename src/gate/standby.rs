@@ -6,7 +6,7 @@
 //!    +-----------+-------------------------------------+   authority ends
 //! ```
 //!
-//! - Standby, CatchingUp and Open: a request goes into the spool and is acknowledged.
+//! - Standby, and an intake that is Open: a request goes into the spool and is acknowledged.
 //! - Paced: the catch-up takes long; a request waits for its turn, one for two batches that have gone out, so that the spool
 //!   becomes shorter however fast Prometheus is.
 //! - Closed: the spool is nearly empty; requests wait until it is, so that none overtakes it.

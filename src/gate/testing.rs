@@ -137,9 +137,6 @@ pub(super) struct Seen {
     pub(super) uri: String,
     pub(super) http: HttpVersion,
     pub(super) headers: HeaderMap,
-    pub(super) version: Version,
-    pub(super) points: Vec<Point>,
-    pub(super) status: u16,
 }
 
 impl Seen {
@@ -267,14 +264,7 @@ impl Store {
                 response.headers_mut().insert(*name, value.parse().unwrap());
             }
         }
-        self.seen.push(Seen {
-            uri: parts.uri.to_string(),
-            http: parts.version,
-            headers: parts.headers.clone(),
-            version,
-            points,
-            status: response.status().as_u16(),
-        });
+        self.seen.push(Seen { uri: parts.uri.to_string(), http: parts.version, headers: parts.headers.clone() });
         response
     }
 

@@ -19,7 +19,7 @@ struct Relay {
 }
 
 impl Relay {
-    async fn start(remote: SocketAddr) -> Self {
+    fn start(remote: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4_096).unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -79,7 +79,7 @@ fn large_batch(at: i64) -> bytes::Bytes {
 #[tokio::test]
 async fn a_request_that_was_cut_is_in_the_spool_and_never_whole_at_the_remote() {
     let receiver = Receiver::start(Kind::Lenient).await;
-    let relay = Relay::start(receiver.address).await;
+    let relay = Relay::start(receiver.address);
     let member = Arc::new(Member::start(settings(&relay.url())).await);
     member.leadership.send_replace(leads(3));
     member.is("writer").await;

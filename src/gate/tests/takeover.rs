@@ -170,6 +170,34 @@ async fn a_remote_that_asks_to_wait_is_waited_for_and_one_that_refuses_the_repli
     assert_eq!((member.status().phase, member.status().spool_batches), ("catching up", 1));
 }
 
+#[tokio::test]
+async fn a_remote_that_hangs_does_not_make_the_own_prometheus_wait() {
+    let receiver = Receiver::start(Kind::Lenient).await;
+    receiver.set_delay(Duration::from_millis(2_500));
+    let member = Member::start(settings(&receiver.url())).await;
+    member.push(&[("a", 1)]).await;
+    member.leadership.send_replace(leads(3));
+    member.is("catching up").await;
+    let begin = std::time::Instant::now();
+    assert_eq!(member.push(&[("a", 2)]).await, 204);
+    assert!(begin.elapsed() < Duration::from_millis(1_500), "{:?}", begin.elapsed());
+    assert_eq!(member.status().phase, "catching up");
+}
+
+#[tokio::test]
+async fn a_member_that_goes_away_forwards_while_it_writes_and_refuses_for_good_afterwards() {
+    let receiver = Receiver::start(Kind::Lenient).await;
+    let member = Member::start(settings(&receiver.url())).await;
+    member.leadership.send_replace(leads(3));
+    member.is("writer").await;
+    member.gate.leave();
+    assert_eq!(member.push(&[("a", 1)]).await, 204);
+    member.leadership.send_replace(follows(4));
+    member.is("standby").await;
+    assert_eq!(member.push(&[("a", 2)]).await, 400);
+    assert_eq!((receiver.stored().len(), member.status().spool_batches), (1, 0));
+}
+
 /// 20 batches over 2 targets, of which the old writer has written the first ones.
 async fn catches_up(kind: Kind) -> (Receiver, Member) {
     let receiver = Receiver::start(kind).await;
