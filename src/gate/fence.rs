@@ -277,7 +277,7 @@ mod tests {
 
     async fn read_all(mut remote: TcpStream) -> (usize, io::Result<usize>) {
         let mut bytes = Vec::new();
-        let end = remote.read_to_end(&mut bytes).await;
+        let end = tokio::time::timeout(Duration::from_secs(10), remote.read_to_end(&mut bytes)).await.unwrap();
         (bytes.len(), end)
     }
 
