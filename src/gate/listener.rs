@@ -1,6 +1,7 @@
 //! `POST /write/<name>`: the door for the own Prometheus, on loopback only.
 //!
 //! - Only peers on loopback addresses are answered: what comes in is sent on with the authority of the group.
+//! - What a page in a browser on this host sends (it carries `Origin`) is refused.
 //! - A body has at most [`BODY_BYTES_MAX`] bytes; all bodies together at most [`BODIES_BYTES_MAX`]: further requests wait.
 //! - An unknown name is 503, not 404: Prometheus throws a batch away after a 404, and may simply be ahead of the sidecar.
 
@@ -12,7 +13,7 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::routing::post;
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, ORIGIN};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use tokio::sync::Semaphore;
@@ -48,6 +49,9 @@ async fn write(
         return refusal(StatusCode::FORBIDDEN, "only this host's Prometheus may write");
     }
     let (parts, body) = request.into_parts();
+    if parts.headers.contains_key(ORIGIN) {
+        return refusal(StatusCode::FORBIDDEN, "a browser must not write");
+    }
     let size = body_size(&parts.headers);
     if size > BODY_BYTES_MAX {
         return too_large();

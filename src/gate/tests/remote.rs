@@ -244,6 +244,7 @@ async fn the_door_takes_known_entries_and_bounded_bodies_only() {
     let http = reqwest::Client::new();
     let url = |name: &str| format!("http://{}/write/{name}", member.address);
     assert_eq!(http.post(url("other")).send().await.unwrap().status(), 503);
+    assert_eq!(http.post(url("r")).header("origin", "http://a.page").send().await.unwrap().status(), 403);
     assert_eq!(http.get(url("r")).send().await.unwrap().status(), 405);
     let response = http.post(url("r")).body(vec![0; (32 << 20) + 1]).send().await.unwrap();
     assert_eq!(response.status(), 413);
