@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use elector_raft::{Eligibility, Group, GroupConfig, GroupHandle, Member, Timing, Token};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -21,11 +22,12 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{Api, ApiInputs, Fallback, listen};
 use crate::config::{GroupSettings, InitSettings, Settings};
 use crate::discovery::{DialResolver, Discovery};
+use crate::gate::Gate;
 use crate::metrics::{Metrics, NotifierMetrics};
 use crate::prometheus::file;
 use crate::proxy::{self, Proxy, ProxySettings};
-use crate::render::render;
-use crate::role::RoleController;
+use crate::render::{render, render_gated};
+use crate::role::{Renderer, RoleController};
 
 /// Part of the grace delay that is kept for open requests when the handover takes all the time it may.
 const DRAIN_SHARE: u32 = 3;
@@ -85,9 +87,9 @@ impl App {
         let member = advertised(settings.group.member.clone(), api.public_addr, raft_addr);
         let (handle, ends) = GroupHandle::new();
         let notifier = NotifierMetrics::default();
+        let gate = settings.gate.map(|gate| Gate::start(gate, handle.clone())).transpose()?;
         let role = if let Some(role) = &settings.role {
-            let renderer = Arc::new(|source: &[u8]| render(source).map_err(|error| error.to_string()));
-            Some(RoleController::build(role, handle.clone(), renderer, notifier.clone())?)
+            Some(RoleController::build(role, handle.clone(), renderer(gate.clone(), &api), notifier.clone())?)
         } else {
             handle.set_eligibility(Eligibility { eligible: false, reason: "a witness never acts".into() });
             None
@@ -122,8 +124,10 @@ impl App {
         }
         let fallback = settings.proxy.map(|proxy| build_proxy(&proxy, &handle, dns_server, &mut metrics));
         let metrics = Arc::new(metrics);
-        let stop = CancellationToken::new();
-        let background = vec![tokio::spawn(discovery.run(stop)), tokio::spawn(metrics.track_transitions(&handle))];
+        let background = vec![
+            tokio::spawn(discovery.run(CancellationToken::new())),
+            tokio::spawn(metrics.track_transitions(&handle)),
+        ];
         let (shutting_down, drain) = (CancellationToken::new(), CancellationToken::new());
         let inputs = ApiInputs {
             member: member.name,
@@ -133,6 +137,7 @@ impl App {
             warnings: settings.warnings,
             shutting_down: shutting_down.clone(),
             fallback,
+            gate,
         };
         Ok(Self {
             group,
@@ -194,6 +199,28 @@ impl App {
         tokio::task::spawn_blocking(move || group.stop()).await??;
         Ok(())
     }
+}
+
+/// Renders, with a gate for its port, which is that of the admin listener; the gate gets the entries that lead to it.
+fn renderer(gate: Option<Gate>, api: &Api) -> Renderer {
+    let port = api.admin_addr.port();
+    let Some(gate) = gate else {
+        return Arc::new(|source| render(source).map_err(|error| error.to_string()));
+    };
+    let (rendered, mut remotes) = watch::channel((Vec::new(), Duration::ZERO));
+    tokio::spawn(async move {
+        while remotes.changed().await.is_ok() {
+            let (remotes, longest_interval) = remotes.borrow_and_update().clone();
+            if let Err(error) = gate.apply(&remotes, longest_interval).await {
+                tracing::error!(%error, "an entry of remote_write cannot be gated: its requests are answered with 503");
+            }
+        }
+    });
+    Arc::new(move |source| {
+        let gated = render_gated(source, port).map_err(|error| error.to_string())?;
+        rendered.send_replace((gated.remotes, gated.longest_interval));
+        Ok(gated.rendered)
+    })
 }
 
 async fn ended(role: Option<&mut RoleTask>) {

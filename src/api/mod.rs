@@ -33,6 +33,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::gate::{self, Gate};
 use crate::metrics::Metrics;
 use crate::role::RoleHandle;
 use ready::Readiness;
@@ -46,6 +47,9 @@ pub use guard::ADMIN_HEADER;
 const PUBLIC_CONNECTIONS_MAX: usize = 1024;
 /// Connections at once on the admin address: an operator and a script or two.
 const ADMIN_CONNECTIONS_MAX: usize = 16;
+/// More of them for the own Prometheus where the gate shares the address: 50 shards by default for each entry. With more
+/// than half of the places taken connections are not kept.
+const GATE_CONNECTIONS_MAX: usize = 512;
 
 /// Settings of the two listeners.
 #[derive(Clone, Debug)]
@@ -103,6 +107,8 @@ pub struct ApiInputs {
     pub shutting_down: CancellationToken,
     /// The proxy; `None`: off.
     pub fallback: Option<Fallback>,
+    /// The remote-write gate, which takes its requests on the admin address; `None`: off.
+    pub gate: Option<Gate>,
 }
 
 /// The two bound listeners.
@@ -136,6 +142,9 @@ impl Api {
     pub async fn serve(self, inputs: ApiInputs, drain: CancellationToken, grace: Duration) {
         let shared = Arc::new(Shared { ready: Readiness::default(), inputs });
         let latch = shared.ready.clone().latch(shared.inputs.group.status.clone());
+        let gate = shared.inputs.gate.clone();
+        let connections_max = ADMIN_CONNECTIONS_MAX + gate.as_ref().map_or(0, |_| GATE_CONNECTIONS_MAX);
+        let admin = admin::router(shared.clone()).merge(gate.map(gate::listener::router).unwrap_or_default());
         let _latch = AbortOnDropHandle::new(tokio::spawn(latch));
         tokio::join!(
             serve::serve(
@@ -144,12 +153,7 @@ impl Api {
                 Limits { purpose: "API", connections_max: PUBLIC_CONNECTIONS_MAX, grace },
                 drain.clone(),
             ),
-            serve::serve(
-                self.admin,
-                admin::router(shared),
-                Limits { purpose: "admin", connections_max: ADMIN_CONNECTIONS_MAX, grace },
-                drain,
-            ),
+            serve::serve(self.admin, admin, Limits { purpose: "admin", connections_max, grace }, drain,),
         );
     }
 }

@@ -64,6 +64,17 @@ pub const DNS_PORT: u16 = 53;
 pub const API_LISTEN_ADDRESS: &str = ":9095";
 /// Loopback, beside the other two ports: whoever is in the pod may step down, cordon and remove.
 pub const ADMIN_LISTEN_ADDRESS: &str = "127.0.0.1:9097";
+/// One writer by fencing is what this program is for.
+pub const REMOTE_WRITE_GATE: &str = "on";
+/// Ten minutes of 20,000 samples a second.
+pub const GATE_SPOOL_SIZE: &str = "256MiB";
+/// A spool that cannot hold one batch of Prometheus's defaults in each of its segments is a typing error. Bytes.
+pub const GATE_SPOOL_SIZE_MIN: u64 = 1 << 20;
+/// One small entry in the group's log every other second, and as much more to keep on a standby.
+pub const WATERMARK_PERIOD: Duration = Duration::from_secs(2);
+/// Name of the spools' directory inside that of the group's state.
+pub const GATE_SPOOL_DIR_NAME: &str = "gate";
+
 /// Prometheus's own default port.
 pub const PROMETHEUS_PORT: u16 = 9090;
 /// A takeover takes 2 s; this covers it twice, and ends before the 10 s after which most clients give up.

@@ -15,6 +15,7 @@ mod commands;
 pub mod defaults;
 pub mod duration;
 mod error;
+mod gate;
 mod help;
 mod identity;
 pub mod logging;
@@ -37,6 +38,7 @@ use tracing::level_filters::LevelFilter;
 use crate::api::ApiSettings;
 use crate::discovery::DiscoverySettings;
 use crate::discovery::host::HostNames;
+use crate::gate::GateSettings;
 use crate::proxy::ProxySettings;
 use crate::role::{Role, RoleSettings};
 
@@ -192,6 +194,8 @@ pub struct Settings {
     pub discovery: DiscoverySettings,
     /// Role control; `None` for a witness, which has no Prometheus.
     pub role: Option<RoleSettings>,
+    /// The remote-write gate; `None`: off.
+    pub gate: Option<GateSettings>,
     /// The leader proxy; `None`: off.
     pub proxy: Option<ProxySettings>,
     /// API and admin listeners.

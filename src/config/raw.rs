@@ -34,6 +34,8 @@ pub(super) struct RawFlags {
     #[command(flatten)]
     pub api: RawApi,
     #[command(flatten)]
+    pub gate: RawGate,
+    #[command(flatten)]
     pub proxy: RawProxy,
     #[command(flatten)]
     pub member: RawMember,
@@ -122,6 +124,24 @@ pub(super) struct RawApi {
     /// Where step-down, cordon, uncordon and member remove are taken; a loopback address
     #[arg(long, value_name = "ADDRESS", default_value = defaults::ADMIN_LISTEN_ADDRESS)]
     pub admin_listen_address: String,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Remote-write gate")]
+pub(super) struct RawGate {
+    /// on: the remote_write entries of the leader section go through the sidecar, which lets one replica write and loses
+    /// nothing in a takeover; off: they appear and disappear with a reload
+    #[arg(long, value_name = "on|off", default_value = defaults::REMOTE_WRITE_GATE)]
+    pub remote_write_gate: String,
+    /// Largest spool of one entry on the disk of a standby; more stays in Prometheus
+    #[arg(long, value_name = "SIZE", default_value = defaults::GATE_SPOOL_SIZE)]
+    pub gate_spool_size: String,
+    /// Directory of the spools [default: gate inside raft-data-dir]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub gate_spool_dir: Option<String>,
+    /// Shortest time between two messages of the writer to the standbys about how far it has got
+    #[arg(long, value_name = "DURATION", default_value_t = duration::format(defaults::WATERMARK_PERIOD))]
+    pub watermark_period: String,
 }
 
 #[derive(Debug, clap::Args)]

@@ -77,6 +77,7 @@ fn settings(raw: &RawFlags, facts: &Facts, check: &mut Check) -> Option<Settings
     } else {
         role(raw, shutdown_grace, check).map(Some)
     };
+    let gate = super::gate::resolve(raw, data_dir.as_deref(), witness?, check);
     let proxy = proxy(raw, witness?, check);
     let ((api, listen), identity, timing) = (api?, identity?, timing?);
     let token_file = present(raw.group.raft_token_file.as_deref()).map(PathBuf::from);
@@ -97,6 +98,7 @@ fn settings(raw: &RawFlags, facts: &Facts, check: &mut Check) -> Option<Settings
         },
         discovery: DiscoverySettings { source: identity.source, dns_server: dns_server?, refresh_period: refresh? },
         role: role?,
+        gate: gate?,
         proxy,
         api,
         shutdown_grace: shutdown_grace?,

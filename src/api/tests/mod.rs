@@ -62,6 +62,7 @@ fn inputs(witness: bool) -> (ApiInputs, Ends) {
         warnings: Vec::new(),
         shutting_down: shutting_down.clone(),
         fallback: None,
+        gate: None,
     };
     (inputs, Ends { group: group_ends, role, commands: commands_end, notifier, shutting_down })
 }

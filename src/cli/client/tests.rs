@@ -24,6 +24,7 @@ fn sidecar() -> (SocketAddr, GroupEnds, AbortOnDropHandle<()>) {
         warnings: Vec::new(),
         shutting_down: CancellationToken::new(),
         fallback: None,
+        gate: None,
     };
     let served = tokio::spawn(api.serve(inputs, CancellationToken::new(), Duration::ZERO));
     (admin, ends, AbortOnDropHandle::new(served))

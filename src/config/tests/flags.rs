@@ -37,7 +37,11 @@ const REFERENCE: [(&str, Option<&str>); 27] = [
 ];
 
 /// The rest of the Lease-based tool's flags, and our own.
-const OTHERS: [(&str, Option<&str>); 21] = [
+const OTHERS: [(&str, Option<&str>); 25] = [
+    ("remote-write-gate", Some("on")),
+    ("gate-spool-size", Some("256MiB")),
+    ("gate-spool-dir", None),
+    ("watermark-period", Some("2s")),
     ("kubeconfig", None),
     ("runtime-metrics", Some("false")),
     ("member-id", None),
@@ -83,8 +87,17 @@ fn help_names_topic_variable_and_default_of_every_flag_and_fits_a_terminal() {
         let default = default.map(|default| format!("[default: {default}] ")).unwrap_or_default();
         assert!(words.contains(&format!("{default}[env: {}]", env_name(flag))), "{flag}");
     }
-    let topics =
-        ["Configuration", "Prometheus", "API", "Proxy", "Member", "Election group", "Discovery", "Logs and metrics"];
+    let topics = [
+        "Configuration",
+        "Prometheus",
+        "API",
+        "Remote-write gate",
+        "Proxy",
+        "Member",
+        "Election group",
+        "Discovery",
+        "Logs and metrics",
+    ];
     for topic in topics {
         assert!(help.contains(&format!("\n{topic}:\n")), "{topic}");
     }
@@ -93,7 +106,8 @@ fn help_names_topic_variable_and_default_of_every_flag_and_fits_a_terminal() {
 }
 
 /// Paths and file names, of which any text may be one, and flags that do nothing.
-const ANY_TEXT: [&str; 6] = ["config", "output", "raft-data-dir", "raft-token-file", "lease-namespace", "kubeconfig"];
+const ANY_TEXT: [&str; 7] =
+    ["config", "output", "gate-spool-dir", "raft-data-dir", "raft-token-file", "lease-namespace", "kubeconfig"];
 
 /// Catches a flag that is read under another one's name.
 #[test]
