@@ -111,11 +111,7 @@ impl App {
             peers: discovery.peers(),
         };
         let group = Group::start(group, ends)?;
-        tracing::info!(
-            member = %member.name, version = env!("CARGO_PKG_VERSION"), api = %api.public_addr,
-            admin = %api.admin_addr, raft = %raft_addr, advertised = %member.raft_address, "started"
-        );
-
+        log_start(&member, &api, raft_addr);
         let (role_handle, role) = role.unzip();
         let mut metrics = Metrics::new(&member.name, &handle, role_handle.as_ref().map(|role| (role, &notifier)));
         metrics.register_discovery(lookups);
@@ -199,6 +195,13 @@ impl App {
         tokio::task::spawn_blocking(move || group.stop()).await??;
         Ok(())
     }
+}
+
+fn log_start(member: &Member, api: &Api, raft: SocketAddr) {
+    tracing::info!(
+        member = %member.name, version = env!("CARGO_PKG_VERSION"), api = %api.public_addr, admin = %api.admin_addr,
+        %raft, advertised = %member.raft_address, "started"
+    );
 }
 
 /// Renders, with a gate for its port, which is that of the admin listener; the gate gets the entries that lead to it.
