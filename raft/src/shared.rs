@@ -150,7 +150,7 @@ impl Shared {
 
     /// A message from this member.
     pub(crate) fn message(&self, call: Call) -> Message {
-        Message { group: self.0.group_name.clone(), from: self.node_id(), call }
+        Message::new(&self.0.group_name, self.node_id(), call)
     }
 
     pub(crate) fn hello(&self) -> Hello {

@@ -11,7 +11,7 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::errors::RaftError;
 use tokio::sync::mpsc;
 
-use super::message::RaftCall;
+use super::message::{Head, RaftCall, UNDERSTOOD};
 use super::{Answer, Call, Hello, Message, Refusal, Reply};
 use crate::NodeId;
 use crate::shared::Shared;
@@ -38,11 +38,27 @@ impl Endpoint {
         Self { shared, dismissals }
     }
 
-    /// Answers one message; `caller` is the address that it came from, where the transport knows it.
-    pub(crate) async fn handle(&self, message: Message, caller: Option<IpAddr>) -> Reply {
-        if message.group != self.shared.group_name() {
+    /// Answers the bytes of one message. An error: they are no message.
+    pub(crate) async fn receive(&self, body: &[u8], caller: Option<IpAddr>) -> serde_json::Result<Reply> {
+        if let Err(refusal) = self.admit(&serde_json::from_slice(body)?) {
+            return Ok(Err(refusal)); // its call may be one that is not known here
+        }
+        Ok(self.handle(serde_json::from_slice(body)?, caller).await)
+    }
+
+    fn admit(&self, head: &Head) -> Result<(), Refusal> {
+        if head.group != self.shared.group_name() {
             return Err(Refusal::OtherName(self.shared.group_name().to_owned()));
         }
+        if !UNDERSTOOD.contains(&head.version) {
+            return Err(Refusal::version(head.version));
+        }
+        Ok(())
+    }
+
+    /// Answers one message; `caller` is the address that it came from, where the transport knows it.
+    pub(crate) async fn handle(&self, message: Message, caller: Option<IpAddr>) -> Reply {
+        self.admit(&message.head())?;
         match message.call {
             Call::Hello(hello) => Ok(self.hello(*hello, caller)),
             Call::Promise { cluster, founding } => self.promise(cluster, founding).await,

@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use axum::{Json, body::Bytes};
 use reqwest::dns::Resolve;
 use subtle::ConstantTimeEq;
 
-use super::{Answer, CallError, Endpoint, Message, Reply, Transport};
+use super::message::{read_reply, write_reply};
+use super::{Answer, CallError, Endpoint, Message, Transport};
 
 const PATH: &str = "/group";
 /// Longest message: a snapshot with every bound of the replicated state used up stays below it.
@@ -144,7 +145,7 @@ impl HttpTransport {
             return Err(CallError::Unreachable("its answer is too long".into()));
         }
         let bytes = response.bytes().await.map_err(|error| CallError::Unreachable(root_cause(&error)))?;
-        let reply: Reply = serde_json::from_slice(&bytes)
+        let reply = read_reply(&bytes)
             .map_err(|error| CallError::Unreachable(format!("its answer cannot be read: {error}")))?;
         reply.map_err(CallError::Refused)
     }
@@ -190,8 +191,12 @@ async fn receive(
     ConnectInfo(caller): ConnectInfo<SocketAddr>,
     body: Bytes,
 ) -> Response {
-    match serde_json::from_slice::<Message>(&body) {
-        Ok(message) => Json(endpoint.handle(message, Some(caller.ip())).await).into_response(),
+    let replied = match endpoint.receive(&body, Some(caller.ip())).await {
+        Ok(reply) => write_reply(&reply),
+        Err(error) => Err(error),
+    };
+    match replied {
+        Ok(bytes) => ([(header::CONTENT_TYPE, "application/json")], bytes).into_response(),
         Err(error) => (StatusCode::BAD_REQUEST, format!("not a message of a member: {error}\n")).into_response(),
     }
 }

@@ -13,6 +13,11 @@ mod endpoint;
 mod endpoint_tests;
 mod http;
 mod message;
+#[cfg(test)]
+mod samples;
+
+#[cfg(test)]
+mod wire_tests;
 
 pub(crate) use client::Network;
 pub(crate) use endpoint::{Dismissal, Endpoint};
