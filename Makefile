@@ -9,13 +9,14 @@ SHELL := bash
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/prometheus-elector
 PEERS := $(CACHE)/peers
 CARGO_DENY := $(CACHE)/tools/bin/cargo-deny
+CARGO_FUZZ := $(CACHE)/tools/bin/cargo-fuzz
 TARGET = $(shell cargo metadata --locked --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 # Black-box tests start whole groups with real Prometheus: more at once than there are cores only makes them late.
 TEST_THREADS ?= 2
 # Extra arguments of demo and benchmark, e.g. `make demo ARGS=--keep`.
 ARGS ?=
 
-.PHONY: help demo test test-unit test-blackbox test-cluster bench lint deny setup
+.PHONY: help demo test test-unit test-blackbox test-cluster bench fuzz lint deny setup
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,3 +64,11 @@ bench: ## Takeover times, memory, idle CPU, render time, size of the binary.
 	cargo build --locked --release --package prometheus-elector
 	cargo build --locked --workspace
 	PROMETHEUS_ELECTOR_BIN=$(TARGET)/release/prometheus-elector $(TARGET)/debug/bench $(ARGS)
+
+fuzz: ## Malformed messages against a real member for 3 minutes; ARGS=-max_total_time=3600 longer (nightly Rust).
+	@tests/setup/tools fuzz
+	mkdir -p $(CACHE)/fuzz/messages $(TARGET)/fuzz/artifacts
+	@# No sanitizer: the code has no unsafe block. What was found before is tried first: the corpus is kept in the cache.
+	CARGO_TARGET_DIR=$(TARGET)/fuzz RUSTUP_TOOLCHAIN=nightly $(CARGO_FUZZ) fuzz run --fuzz-dir raft/fuzz --sanitizer none messages \
+	  $(CACHE)/fuzz/messages raft/tests/wire -- -artifact_prefix=$(TARGET)/fuzz/artifacts/ \
+	  -max_total_time=180 -timeout=30 -rss_limit_mb=512 -max_len=4096 -print_final_stats=1 $(ARGS)

@@ -18,7 +18,7 @@ use reqwest::dns::Resolve;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::instance::{Exit, Instance, Parts};
-use crate::network::{Endpoint, HttpTransport, Network, Token, router};
+use crate::network::{Endpoint, HttpTransport, Network, Token, router, validate};
 use crate::shared::Shared;
 use crate::store::{self, Identity, LogStore, Standing, StateMachine, StoreError, Write, Writer};
 use crate::timing::Timing;
@@ -30,6 +30,9 @@ use crate::{GroupEnds, Member, NodeId, PeerSet};
 const SNAPSHOT_EVERY: u64 = 64;
 const LOG_KEPT: u64 = 16;
 const LAG_FOR_SNAPSHOT: u64 = 128;
+
+/// Entries in one message: with values of the greatest length it is still below the longest that is taken.
+const PAYLOAD_ENTRIES_MAX: u64 = 64;
 
 /// Places in openraft's queues: a handful is used; the default of 65,536 costs 25 MiB.
 const CHANNEL_PLACES: u64 = 1024;
@@ -84,6 +87,7 @@ impl Group {
     /// Opens the durable state, then starts the thread. Errors of the set-up are returned here.
     pub fn start(config: GroupConfig, ends: GroupEnds) -> Result<Self, GroupError> {
         config.timing.validate().map_err(GroupError::Timing)?;
+        validate::member(&config.member).map_err(GroupError::Setup)?;
         config.listener.set_nonblocking(true).map_err(|error| GroupError::Setup(error.to_string()))?;
         let opened = store::open(&config.data_dir)?;
         let (stop, stopped) = watch::channel(false);
@@ -215,7 +219,7 @@ async fn settle_interrupted_join(loaded: &mut store::Loaded, writer: &Writer) ->
     Ok(())
 }
 
-fn raft_config(timing: &Timing) -> Config {
+pub(crate) fn raft_config(timing: &Timing) -> Config {
     let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let lease = ms(timing.lease_duration);
     Config {
@@ -234,6 +238,10 @@ fn raft_config(timing: &Timing) -> Config {
         snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY),
         max_in_snapshot_log_to_keep: LOG_KEPT,
         replication_lag_threshold: LAG_FOR_SNAPSHOT,
+        max_payload_entries: PAYLOAD_ENTRIES_MAX,
+        // A follower whose directory was put back to an older state gets the entries again. Otherwise its answer ends a debug
+        // build, and a release build never replicates to it again.
+        allow_log_reversion: Some(true),
         api_channel_size: Some(CHANNEL_PLACES),
         notification_channel_size: Some(CHANNEL_PLACES),
         ..Config::default()

@@ -7,6 +7,25 @@
 pub mod clock;
 mod contacts;
 mod formation;
+/// For `make fuzz` only: cargo-fuzz sets `--cfg fuzzing`.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing {
+    /// A member under fire.
+    pub struct Target(crate::network::fuzzing::Target);
+
+    impl Target {
+        /// A member whose state is in `dir`.
+        pub fn new(dir: &std::path::Path) -> Self {
+            Self(crate::network::fuzzing::Target::new(dir))
+        }
+
+        /// Gives it the messages of `input`; panics if it does not bear them.
+        pub fn attack(&self, input: &[u8]) {
+            self.0.attack(input);
+        }
+    }
+}
 pub mod group;
 pub mod handle;
 mod handover;

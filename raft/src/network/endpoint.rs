@@ -1,5 +1,6 @@
 //! What a member answers. Checks first, then openraft.
 //!
+//! - what no correct member can have sent is refused ([`validate`]);
 //! - another group's name, cluster id or node id is refused;
 //! - in quarantine votes, pre-votes and transfers are refused (openraft counts a missing pre-vote as a grant, so it must
 //!   be an error);
@@ -12,7 +13,7 @@ use openraft::errors::RaftError;
 use tokio::sync::mpsc;
 
 use super::message::{Head, RaftCall, UNDERSTOOD};
-use super::{Answer, Call, Hello, Message, Refusal, Reply};
+use super::{Answer, Call, Hello, Message, Refusal, Reply, validate};
 use crate::NodeId;
 use crate::shared::Shared;
 use crate::store::{ClusterId, Standing};
@@ -59,6 +60,7 @@ impl Endpoint {
     /// Answers one message; `caller` is the address that it came from, where the transport knows it.
     pub(crate) async fn handle(&self, message: Message, caller: Option<IpAddr>) -> Reply {
         self.admit(&message.head())?;
+        validate::message(&message)?;
         match message.call {
             Call::Hello(hello) => Ok(self.hello(*hello, caller)),
             Call::Promise { cluster, founding } => self.promise(cluster, founding).await,
@@ -123,11 +125,15 @@ impl Endpoint {
         if votes && self.shared.in_quarantine() {
             return Err(Refusal::Quarantined);
         }
+        let raft = self.shared.raft();
+        let call = match &raft {
+            Some(raft) => consistent(raft, call).await?,
+            None => call,
+        };
         if !matches!(call, RaftCall::PreVote(_)) {
             self.join(cluster).await?;
         }
-        let raft = self.shared.raft().ok_or(Refusal::NotRunning)?;
-        self.forward(&raft, call).await
+        self.forward(&raft.ok_or(Refusal::NotRunning)?, call).await
     }
 
     async fn join(&self, cluster: ClusterId) -> Result<(), Refusal> {
@@ -170,6 +176,12 @@ impl Endpoint {
             }
         }
     }
+}
+
+/// Checks a call against openraft's present state, inside its own task.
+async fn consistent(raft: &Raft, call: RaftCall) -> Result<RaftCall, Refusal> {
+    let checked = raft.with_raft_state(move |state| validate::consistent(&call, state).map(|()| call)).await;
+    checked.map_err(|error| Refusal::Failed(error.to_string()))?
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "for map_err")]

@@ -141,6 +141,9 @@ pub(crate) enum Refusal {
     /// It has no Raft instance now.
     #[error("it is starting or stopping")]
     NotRunning,
+    /// No correct member says such a thing.
+    #[error("it makes no sense: {0}")]
+    Malformed(String),
     /// Something failed there.
     #[error("{0}")]
     Failed(String),

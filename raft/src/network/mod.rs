@@ -11,11 +11,20 @@ mod client;
 mod endpoint;
 #[cfg(test)]
 mod endpoint_tests;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+#[cfg(test)]
+mod fuzzing_tests;
 mod http;
 mod message;
 #[cfg(test)]
 mod samples;
+#[cfg(any(test, fuzzing))]
+mod script;
 
+pub(crate) mod validate;
+#[cfg(test)]
+mod validate_tests;
 #[cfg(test)]
 mod wire_tests;
 

@@ -41,7 +41,7 @@ fn lead(term: u64) -> LedgerEntry {
         term,
         leader: "prom-2".into(),
         since_unix_ms: 1_700_000_000_000,
-        until_unix_ms: Some(1_700_000_000_500),
+        until_unix_ms: None,
         reason: "elected by a majority".into(),
     }
 }
@@ -157,6 +157,7 @@ fn refusals() -> Vec<(&'static str, Refusal)> {
         ("other-target", Refusal::OtherTarget(NodeId(9))),
         ("quarantined", Refusal::Quarantined),
         ("not-running", Refusal::NotRunning),
+        ("malformed", Refusal::Malformed("the entries are not consecutive".into())),
         ("failed", Refusal::Failed("the disk is full".into())),
     ]
 }
