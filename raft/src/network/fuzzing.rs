@@ -94,7 +94,7 @@ impl Target {
         let shared = Shared::new("test".into(), member, timing, loaded.identity, writer.clone(), receiver);
         let (dismissals_tx, dismissals) = mpsc::channel(1);
         let endpoint = Endpoint::new(shared.clone(), dismissals_tx);
-        runtime.block_on(tokio::time::sleep(shared.timing().quarantine()));
+        runtime.block_on(async { tokio::time::sleep(shared.timing().quarantine()).await });
         Self {
             runtime,
             shared,
