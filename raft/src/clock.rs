@@ -6,7 +6,8 @@
 
 use std::time::{Duration, Instant};
 
-use rustix::time::{ClockId, Timespec, clock_gettime};
+use crate::rt;
+use crate::rules::{Rule, holds};
 
 /// How much the two clocks may drift apart, because they are read one after the other, before it counts as a
 /// suspension.
@@ -24,17 +25,11 @@ pub struct Now {
 impl Now {
     /// Reads the clocks.
     pub fn read() -> Self {
-        let boot = to_duration(clock_gettime(ClockId::Boottime));
-        let monotonic = to_duration(clock_gettime(ClockId::Monotonic));
-        Self { instant: tokio::time::Instant::now().into_std(), suspended: boot.saturating_sub(monotonic) }
+        Self { instant: rt::now(), suspended: rt::suspended() }
     }
 
     /// Whether the machine slept between `earlier` and this reading.
     pub fn slept_since(&self, earlier_suspended: Duration) -> bool {
-        self.suspended > earlier_suspended + SUSPENSION_TOLERANCE
+        holds(Rule::Suspension) && self.suspended > earlier_suspended + SUSPENSION_TOLERANCE
     }
-}
-
-fn to_duration(time: Timespec) -> Duration {
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }

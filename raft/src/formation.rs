@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::contacts::{Contact, Contacts};
+use crate::rules::{Rule, holds};
 
 /// A group with a leader has added a member by now, also on a slow machine.
 const LONG_WAIT: Duration = Duration::from_secs(30);
@@ -20,6 +21,8 @@ const LONG_WAIT: Duration = Duration::from_secs(30);
 pub(crate) struct Situation<'a> {
     pub(crate) own_name: &'a str,
     pub(crate) witness: bool,
+    /// False: this member was removed from a group.
+    pub(crate) founds: bool,
     pub(crate) own_uptime: Duration,
     /// Names that discovery lists now, and of the members that answered at its unnamed addresses.
     pub(crate) names: &'a BTreeSet<String>,
@@ -53,7 +56,9 @@ pub(crate) fn next(s: &Situation<'_>) -> Step {
         .iter()
         .filter(|contact| contact.age(s.now) < s.freshness && contact.hello.member.name != s.own_name)
         .collect();
-    if let Some(joined) = fresh.iter().find(|contact| !contact.hello.standing.is_blank()) {
+    if let Some(joined) = fresh.iter().find(|contact| !contact.hello.standing.is_blank())
+        && holds(Rule::FormationVeto)
+    {
         let name = &joined.hello.member.name;
         let way_out = if s.own_uptime < LONG_WAIT {
             String::new()
@@ -69,17 +74,23 @@ pub(crate) fn next(s: &Situation<'_>) -> Step {
     if s.witness {
         return Step::Wait("waiting to be added: a witness never forms a group".into());
     }
+    if !s.founds {
+        return Step::Wait(
+            "waiting to be added: this member was removed from a group, so it founds none; if that group is gone for good, run `prometheus-elector recover --yes` here".into(),
+        );
+    }
+    let founders: Vec<&Contact> = fresh.iter().copied().filter(|contact| contact.hello.founds).collect();
     let mut names = s.names.clone();
     names.extend(fresh.iter().map(|contact| contact.hello.member.name.clone()));
     names.insert(s.own_name.to_owned());
-    if let Some(lower) = names.iter().filter(|name| may_hold_data(name, s)).min_by_key(|name| rank(name))
+    if let Some(lower) = names.iter().filter(|name| may_be_candidate(name, s)).min_by_key(|name| rank(name))
         && lower != s.own_name
     {
         return Step::Wait(format!("waiting to be added: {lower} is lower in order, so it forms the group"));
     }
     let expect = s.bootstrap_expect.max(s.peers_seen_max);
-    let needed = expect / 2 + 1;
-    let reached = fresh.len() + 1;
+    let needed = if holds(Rule::FormationMajority) { expect / 2 + 1 } else { 1 };
+    let reached = founders.len() + 1;
     if reached < needed {
         let silent = if s.failures.is_empty() { String::new() } else { format!("; no answer from {}", s.failures) };
         return Step::Wait(format!(
@@ -87,16 +98,16 @@ pub(crate) fn next(s: &Situation<'_>) -> Step {
             s.bootstrap_expect, s.peers_seen_max
         ));
     }
-    let youngest = fresh.iter().map(|contact| contact.uptime(s.now)).chain([s.own_uptime]).min().unwrap_or_default();
+    let youngest = founders.iter().map(|contact| contact.uptime(s.now)).chain([s.own_uptime]).min().unwrap_or_default();
     if youngest < s.quarantine {
         return Step::Wait(format!("forming the group: every founding member must be up for {:?} first", s.quarantine));
     }
-    Step::Form { others: fresh.iter().map(|contact| contact.hello.member.name.clone()).collect() }
+    Step::Form { others: founders.iter().map(|contact| contact.hello.member.name.clone()).collect() }
 }
 
-/// A member that has not answered may be a data replica.
-fn may_hold_data(name: &str, s: &Situation<'_>) -> bool {
-    s.contacts.by_name(name).is_none_or(|contact| !contact.hello.member.witness)
+/// A member that has not answered may be one.
+fn may_be_candidate(name: &str, s: &Situation<'_>) -> bool {
+    s.contacts.by_name(name).is_none_or(|contact| !contact.hello.member.witness && contact.hello.founds)
 }
 
 /// Order of candidates: the number at the end of the name, then the name.
@@ -116,6 +127,7 @@ mod tests {
     struct Setup {
         own: &'static str,
         witness: bool,
+        founds: bool,
         names: &'static [&'static str],
         expect: usize,
         seen: usize,
@@ -125,6 +137,7 @@ mod tests {
     const SETUP: Setup = Setup {
         own: "prom-0",
         witness: false,
+        founds: true,
         names: &["prom-0", "prom-1", "prom-2"],
         expect: 3,
         seen: 3,
@@ -135,6 +148,7 @@ mod tests {
         next(&Situation {
             own_name: setup.own,
             witness: setup.witness,
+            founds: setup.founds,
             own_uptime: setup.own_uptime,
             names: &setup.names.iter().map(ToString::to_string).collect(),
             contacts,
@@ -226,6 +240,25 @@ mod tests {
         let now = Instant::now() + Duration::from_secs(10);
         let old = contacts([hello(1, Standing::Blank)], now - Duration::from_secs(2));
         waits_for(&step(&SETUP, &old, now), "1 of at least 2");
+    }
+
+    #[test]
+    fn whoever_was_removed_from_a_group_founds_none_and_counts_for_nobody() {
+        let now = Instant::now();
+        waits_for(
+            &step(
+                &Setup { own: "prom-0", founds: false, ..SETUP },
+                &contacts([hello(1, Standing::Blank), hello(2, Standing::Blank)], now),
+                now,
+            ),
+            "was removed",
+        );
+        let mut removed = hello(0, Standing::Blank);
+        removed.founds = false;
+        let own = Setup { own: "prom-1", ..SETUP };
+        waits_for(&step(&own, &contacts([removed.clone()], now), now), "1 of at least 2");
+        let all = contacts([removed, hello(2, Standing::Blank)], now);
+        assert_eq!(step(&own, &all, now), Step::Form { others: vec!["prom-2".into()] });
     }
 
     #[test]

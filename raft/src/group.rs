@@ -1,11 +1,5 @@
 //! The group's thread: owns openraft, its listener and its timers, and publishes leadership.
 //!
-//! ```text
-//! Starting -> Running <-> Resetting (dismissed by the leader, or `recover`: new node id, empty log)
-//!                |
-//!             Stopped | Failed (storage)
-//! ```
-//!
 //! One thread with a current-thread runtime of its own: nothing that the rest of the process does can delay a heartbeat.
 
 use std::net::TcpListener;
@@ -13,29 +7,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use openraft::{Config, SnapshotPolicy, StepDownPolicy};
 use reqwest::dns::Resolve;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
-use crate::instance::{Exit, Instance, Parts};
-use crate::network::{Endpoint, HttpTransport, Network, Token, router, validate};
-use crate::shared::Shared;
-use crate::store::{self, Identity, LogStore, Standing, StateMachine, StoreError, Write, Writer};
+use crate::lives::{Lives, Settings};
+use crate::network::{HttpTransport, Token, router, validate};
+use crate::store::{self, Identity, StoreError, Write, Writer};
 use crate::timing::Timing;
-use crate::types::Raft;
 use crate::{GroupEnds, Member, NodeId, PeerSet};
-
-/// Snapshot after this many entries; keep this many entries before it; lag at which a snapshot is sent instead
-/// (DESIGN.md, group rule 13).
-const SNAPSHOT_EVERY: u64 = 64;
-const LOG_KEPT: u64 = 16;
-const LAG_FOR_SNAPSHOT: u64 = 128;
-
-/// Entries in one message: with values of the greatest length it is still below the longest that is taken.
-const PAYLOAD_ENTRIES_MAX: u64 = 64;
-
-/// Places in openraft's queues: a handful is used; the default of 65,536 costs 25 MiB.
-const CHANNEL_PLACES: u64 = 1024;
 
 /// Everything a member needs to take part.
 pub struct GroupConfig {
@@ -144,106 +123,26 @@ fn run_thread(
 
 async fn run(
     config: GroupConfig,
-    mut ends: GroupEnds,
-    mut loaded: store::Loaded,
+    ends: GroupEnds,
+    loaded: store::Loaded,
     writer: Writer,
     stopped: watch::Receiver<bool>,
 ) -> Result<(), GroupError> {
-    settle_interrupted_join(&mut loaded, &writer).await?;
-    let shared = Shared::new(
-        config.group_name,
-        config.member,
-        config.timing,
-        loaded.identity.clone(),
-        writer.clone(),
-        ends.eligibility.clone(),
-    );
     let setup = |error: &dyn std::fmt::Display| GroupError::Setup(error.to_string());
     let transport = HttpTransport::new(config.token.clone(), config.resolver, config.timing.retry_period)
         .map_err(|error| setup(&error))?;
-    let (dismissals_tx, mut dismissals) = mpsc::channel(1);
     let listener = tokio::net::TcpListener::from_std(config.listener).map_err(|error| setup(&error))?;
-    let routes = router(Endpoint::new(shared.clone(), dismissals_tx), config.token);
-    let service = routes.into_make_service_with_connect_info::<std::net::SocketAddr>();
+    let settings = Settings {
+        group_name: config.group_name,
+        member: config.member,
+        timing: config.timing,
+        bootstrap_expect: config.bootstrap_expect,
+    };
+    let lives = Lives::new(settings, loaded, writer, transport, ends).await;
+    let (lives, endpoint) = lives.map_err(GroupError::Failed)?;
+    let service = router(endpoint, config.token).into_make_service_with_connect_info::<std::net::SocketAddr>();
     let server = tokio::spawn(async move { axum::serve(listener, service).await });
-    let mut peers = config.peers;
-    loop {
-        let (machine, data) = StateMachine::new(loaded.snapshot.take(), writer.clone());
-        let log = LogStore::new(&mut loaded, writer.clone());
-        let network = Network { transport: transport.clone(), shared: shared.clone() };
-        let raft = Raft::new(shared.node_id(), Arc::new(raft_config(&config.timing)), network, log, machine)
-            .await
-            .map_err(|error| GroupError::Failed(error.to_string()))?;
-        shared.set_raft(Some(raft.clone()));
-        let exit = Instance::new(Parts {
-            shared: shared.clone(),
-            raft: raft.clone(),
-            transport: transport.clone(),
-            data,
-            bootstrap_expect: config.bootstrap_expect,
-            leadership: ends.leadership.clone(),
-            status: ends.status.clone(),
-            values: ends.values.clone(),
-        })
-        .run(&mut ends, &mut peers, &mut dismissals, stopped.clone())
-        .await;
-        shared.set_raft(None);
-        let _ = raft.shutdown().await;
-        match exit {
-            Exit::Stopped => break,
-            Exit::Failed(cause) => return Err(GroupError::Failed(cause)),
-            Exit::Reset { why, reply } => {
-                tracing::warn!(old_id = %shared.node_id(), reason = %why, "this member starts anew, with an empty log and a new node id");
-                let reset = shared.reset().await;
-                if let Some(reply) = reply {
-                    let _ = reply.send(Ok(shared.node_id()));
-                }
-                reset.map_err(|error| GroupError::Failed(error.to_string()))?;
-                loaded = store::Loaded::blank(shared.identity());
-            }
-        }
-    }
+    lives.run(config.peers, stopped).await.map_err(GroupError::Failed)?;
     server.abort();
     Ok(())
-}
-
-/// A crash may fall between joining a group and storing anything in it: the promise stands, the joining does not.
-async fn settle_interrupted_join(loaded: &mut store::Loaded, writer: &Writer) -> Result<(), GroupError> {
-    if let Standing::Joined(cluster) = loaded.identity.standing
-        && loaded.holds_nothing()
-    {
-        loaded.identity.standing = Standing::Promised(cluster);
-        let written = writer.write(Write::Identity(loaded.identity.clone())).await;
-        written.map_err(|error| GroupError::Failed(error.to_string()))?;
-    }
-    Ok(())
-}
-
-pub(crate) fn raft_config(timing: &Timing) -> Config {
-    let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    let lease = ms(timing.lease_duration);
-    Config {
-        cluster_name: "group".into(),
-        // Also the lease that voters keep. Elections start only after the lease has ended, so a short minimum costs no
-        // false takeover and saves time in each.
-        election_timeout_max: lease,
-        election_timeout_min: ms(timing.election_timeout_min()),
-        heartbeat_interval: ms(timing.retry_period),
-        // Off until the quarantine has passed.
-        enable_elect: false,
-        enable_pre_vote: Some(true),
-        enable_leader_restore: Some(false),
-        removed_leader_step_down: StepDownPolicy::Never,
-        quorum_loss_probe_interval: Some(2 * lease),
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY),
-        max_in_snapshot_log_to_keep: LOG_KEPT,
-        replication_lag_threshold: LAG_FOR_SNAPSHOT,
-        max_payload_entries: PAYLOAD_ENTRIES_MAX,
-        // A follower whose directory was put back to an older state gets the entries again. Otherwise its answer ends a debug
-        // build, and a release build never replicates to it again.
-        allow_log_reversion: Some(true),
-        api_channel_size: Some(CHANNEL_PLACES),
-        notification_channel_size: Some(CHANNEL_PLACES),
-        ..Config::default()
-    }
 }

@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(s.explain(), "prom-2: not eligible (cordoned); prom-3: has not caught up");
 
         view.acked.insert(id(2), now - Duration::from_secs(1));
-        if let Some(member) = view.nodes.get_mut(&id(3)) {
+        if let Some(member) = Arc::make_mut(&mut view.nodes).get_mut(&id(3)) {
             member.witness = true;
         }
         let s = situation(&view, &known, now);

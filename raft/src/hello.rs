@@ -3,26 +3,30 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::instance::{Exit, Instance};
+use crate::PeerSet;
+use crate::instance::Instance;
+use crate::network::Transport;
+use crate::store::Identity;
+use crate::tasks::{self, Done};
 use crate::view::RaftView;
-use crate::{PeerSet, tasks};
 
-impl Instance {
+impl<T: Transport> Instance<T> {
     /// Takes a new answer of discovery, and keeps the largest one durably (DESIGN.md, group rule 9).
-    pub(crate) async fn note_peers(&mut self, peers: &PeerSet) {
-        self.roster.answered(peers.clone());
-        let roster = &self.roster;
-        let noted = self
-            .parts
-            .shared
-            .update_identity(|identity| {
+    pub(crate) fn note_peers(&mut self, peers: PeerSet) {
+        self.roster.answered(peers);
+        let shared = self.parts.shared.clone();
+        let before = shared.identity();
+        if self.roster.most_seen(&before.peers_seen) == before.peers_seen {
+            return;
+        }
+        let roster = self.roster.clone();
+        self.tasks.spawn(async move {
+            let change = |identity: &mut Identity| {
                 identity.peers_seen = roster.most_seen(&identity.peers_seen);
                 Ok::<(), std::convert::Infallible>(())
-            })
-            .await;
-        if let Err(error) = noted {
-            self.exit = Some(Exit::Failed(error.to_string()));
-        }
+            };
+            Done::PeersNoted(shared.update_identity(change).await.map(drop))
+        });
     }
 
     /// More often while blank: a group should form as soon as it may.

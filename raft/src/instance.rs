@@ -7,31 +7,32 @@ use std::time::{Duration, Instant};
 
 use openraft::async_runtime::WatchReceiver;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
 
 use crate::leadership::{Local, assess};
-use crate::network::{Dismissal, HttpTransport};
+use crate::network::{Dismissal, Transport};
 use crate::roster::Roster;
-use crate::shared::{Shared, now};
+use crate::rt::{self, now};
+use crate::rules::{Rule, holds};
+use crate::shared::Shared;
 use crate::state::GroupData;
-use crate::store::Standing;
+use crate::store::{LogStore, Standing};
 use crate::tasks::{self, Done};
 use crate::types::Raft;
-use crate::view::RaftView;
+use crate::view::{Nodes, RaftView};
 use crate::{
-    Authority, CommandError, GroupEnds, GroupStatus, Leadership, NodeId, Now, PeerSet, formation, handover, membership,
-    report,
+    Authority, CommandError, GroupEnds, GroupStatus, Leadership, NodeId, Now, PeerSet, abandon, formation, handover,
+    membership, report,
 };
 
 /// Time between two publications of a status in which only ages have changed.
 const STATUS_PERIOD: Duration = Duration::from_millis(500);
 
 /// What an instance is made of.
-pub(crate) struct Parts {
+pub(crate) struct Parts<T> {
     pub(crate) shared: Shared,
     pub(crate) raft: Raft,
-    pub(crate) transport: HttpTransport,
+    pub(crate) transport: T,
+    pub(crate) log: LogStore,
     pub(crate) data: watch::Receiver<Arc<GroupData>>,
     pub(crate) bootstrap_expect: usize,
     pub(crate) leadership: watch::Sender<Leadership>,
@@ -50,6 +51,8 @@ pub(crate) enum Exit {
     Reset {
         /// One sentence.
         why: String,
+        /// The group goes on without it.
+        removed: bool,
         /// Whoever asked for it.
         reply: Option<oneshot::Sender<Result<NodeId, CommandError>>>,
     },
@@ -62,19 +65,25 @@ pub(crate) enum Work {
     Change,
     HandOver,
     Form,
+    Abandon,
 }
 
-pub(crate) struct Instance {
-    pub(crate) parts: Parts,
+pub(crate) struct Instance<T> {
+    pub(crate) parts: Parts<T>,
     pub(crate) roster: Roster,
     pub(crate) reason: String,
+    nodes: Nodes,
     confirmed_term: u64,
     suspended: Now,
     acks_void_before: Option<Instant>,
     pub(crate) under_way: BTreeSet<Work>,
     /// Whoever waits for the outcome of the handover that is under way.
     pub(crate) handover_replies: Vec<oneshot::Sender<Result<String, CommandError>>>,
-    pub(crate) tasks: JoinSet<Done>,
+    pub(crate) tasks: rt::Tasks<Done>,
+    /// Since when, in this term, every founding member of the unconfirmed group is known to have joined.
+    all_joined: Option<(u64, Instant)>,
+    /// Since when this member has waited for its group to be confirmed.
+    unconfirmed: Option<Instant>,
     hello_due: Instant,
     /// When the status is published next, unless something that matters changes before.
     status_due: Instant,
@@ -82,18 +91,21 @@ pub(crate) struct Instance {
     pub(crate) exit: Option<Exit>,
 }
 
-impl Instance {
-    pub(crate) fn new(parts: Parts) -> Self {
+impl<T: Transport> Instance<T> {
+    pub(crate) fn new(parts: Parts<T>) -> Self {
         Self {
             roster: Roster::new(parts.shared.member()),
             reason: "starting".into(),
             parts,
+            nodes: Nodes::default(),
             confirmed_term: 0,
             suspended: Now::read(),
             acks_void_before: None,
             under_way: BTreeSet::new(),
             handover_replies: Vec::new(),
-            tasks: JoinSet::new(),
+            tasks: rt::Tasks::new(),
+            all_joined: None,
+            unconfirmed: None,
             hello_due: now(),
             status_due: now(),
             published: None,
@@ -110,9 +122,9 @@ impl Instance {
         mut stopped: watch::Receiver<bool>,
     ) -> Exit {
         let mut metrics = self.parts.raft.metrics();
-        let mut tick = tokio::time::interval(self.parts.shared.timing().retry_period);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        self.note_peers(&peers.borrow_and_update().clone()).await;
+        let mut tick = rt::interval(self.parts.shared.timing().retry_period);
+        let listed = peers.borrow_and_update().clone();
+        self.note_peers(listed);
         loop {
             let mut chores = true;
             tokio::select! {
@@ -132,12 +144,12 @@ impl Instance {
                 Some(request) = ends.requests.recv() => self.request(request),
                 Some(dismissal) = dismissals.recv() => {
                     if dismissal.node_id == self.parts.shared.node_id() {
-                        return Exit::Reset { why: "removed from the group by its leader".into(), reply: None };
+                        return Exit::Reset { why: "removed from the group by its leader".into(), removed: true, reply: None };
                     }
                 }
                 Ok(()) = peers.changed() => {
-                    let peers = peers.borrow_and_update().clone();
-                    self.note_peers(&peers).await;
+                    let listed = peers.borrow_and_update().clone();
+                    self.note_peers(listed);
                 }
                 Ok(()) = ends.eligibility.changed() => {
                     ends.eligibility.borrow_and_update();
@@ -149,7 +161,8 @@ impl Instance {
             if let Err(fatal) = &snapshot.running_state {
                 return Exit::Failed(fatal.to_string());
             }
-            self.look(&RaftView::new(&snapshot), chores);
+            let view = RaftView::with(&snapshot, &mut self.nodes);
+            self.look(&view, chores);
             if let Some(exit) = self.exit.take() {
                 return exit;
             }
@@ -191,6 +204,7 @@ impl Instance {
         } else if self.parts.shared.identity().standing.is_blank() {
             self.form(now);
         }
+        self.doubt(view, now);
         if now >= self.hello_due {
             self.hello_due = now + self.hello_period();
             self.say_hello(view);
@@ -254,16 +268,21 @@ impl Instance {
             }
         }
         let Standing::Joined(cluster) = shared.identity().standing else { return };
-        if self.under_way.contains(&Work::Change) || self.under_way.contains(&Work::HandOver) {
+        let busy = [Work::Change, Work::HandOver, Work::Abandon];
+        if busy.iter().any(|work| self.under_way.contains(work)) {
             return;
         }
         let data = self.data();
+        let joined = !data.formed && membership::all_joined(view);
+        let since = self.all_joined.filter(|(term, _)| joined && *term == view.term);
+        self.all_joined = since.or(joined.then_some((view.term, now)));
         let next = membership::next(&membership::Situation {
             view,
             contacts: &contacts,
             cluster,
             own_name: &shared.member().name,
             formed: data.formed,
+            all_joined: self.all_joined.map(|(_, since)| since),
             barred: &data.barred,
             absent: &self.roster.absent(now),
             timing: shared.timing(),
@@ -286,11 +305,11 @@ impl Instance {
         if identity.latched_term >= view.term {
             return successors.best(&nobody).map(|_| "it gave authority up in this term".to_owned());
         }
-        if self.parts.shared.member().witness {
+        if self.parts.shared.member().witness && holds(Rule::WitnessHandsOver) {
             return successors.best(&nobody).map(|_| "a witness never acts".to_owned());
         }
         let own = self.parts.shared.hello();
-        let unfit = !own.eligible && successors.best_eligible(&nobody).is_some();
+        let unfit = holds(Rule::IneligibleHandsOver) && !own.eligible && successors.best_eligible(&nobody).is_some();
         unfit.then(|| format!("not eligible: {}", own.eligibility_reason))
     }
 
@@ -327,6 +346,7 @@ impl Instance {
             own_name: &shared.member().name,
             witness: shared.member().witness,
             own_uptime: shared.uptime(),
+            founds: shared.hello().founds,
             names: &self.roster.names(),
             failures: &self.roster.failures(),
             contacts: &contacts,
@@ -346,6 +366,28 @@ impl Instance {
         }
     }
 
+    /// A group that is not confirmed in time may never be: then this member starts anew.
+    fn doubt(&mut self, view: &RaftView, now: Instant) {
+        let shared = self.parts.shared.clone();
+        let Standing::Joined(cluster) = shared.identity().standing else { return };
+        if self.data().formed || self.parts.log.holds_confirmation() {
+            self.unconfirmed = None;
+            return;
+        }
+        let since = *self.unconfirmed.get_or_insert(now);
+        let (period, freshness) = (shared.timing().hello_period(), shared.timing().hello_freshness());
+        let busy = self.under_way.contains(&Work::Change) || self.under_way.contains(&Work::Abandon);
+        if busy || now.saturating_duration_since(since) < abandon::patience(period, shared.timing().quarantine()) {
+            return;
+        }
+        let doubts = tasks::Doubts { raft: self.parts.raft.clone(), shared, log: self.parts.log.clone(), cluster };
+        let recent = now.checked_sub(freshness).unwrap_or(now);
+        if doubts.lost_cause(view, recent).is_some() {
+            let transport = self.parts.transport.clone();
+            self.start(Work::Abandon, async move { doubts.run(&transport).await });
+        }
+    }
+
     pub(crate) fn start(&mut self, work: Work, task: impl Future<Output = Done> + Send + 'static) {
         if self.under_way.insert(work) {
             self.tasks.spawn(task);
@@ -357,15 +399,17 @@ impl Instance {
             Done::Finished(work) => {
                 self.under_way.remove(&work);
             }
+            Done::LostCause(why) => self.exit = Some(Exit::Reset { why, removed: false, reply: None }),
             Done::HandedOver(result) => self.handed_over(&result),
             Done::Confirmed(term) => {
                 self.under_way.remove(&Work::Confirm);
                 self.confirmed_term = term;
             }
+            Done::PeersNoted(Ok(())) | Done::Answered => {}
+            Done::PeersNoted(Err(error)) => self.exit = Some(Exit::Failed(error.to_string())),
             Done::Hello { address, name } => self.roster.identified(address, name),
             Done::Foreign { address } => self.roster.is_foreign(address),
             Done::Silent { address, why } => self.roster.failed(address, why),
-            Done::Answered => {}
         }
     }
 }

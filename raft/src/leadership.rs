@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::rules::{Rule, holds};
 use crate::shared::LeaderHeard;
 use crate::view::RaftView;
 use crate::{Member, NodeId, Now};
@@ -98,10 +99,10 @@ impl Local {
     pub(crate) fn may_confirm(&self, view: &RaftView) -> bool {
         view.is_leader()
             && view.is_voter(view.id)
-            && !self.witness
-            && view.committed_own_term
+            && !(self.witness && holds(Rule::WitnessNeverActs))
+            && (view.committed_own_term || !holds(Rule::CommittedTerm))
             && self.latched_term < view.term
-            && self.formed
+            && (self.formed || !holds(Rule::FormedGate))
     }
 }
 
@@ -122,10 +123,10 @@ pub(crate) fn assess(view: &RaftView, local: &Local, now: Now) -> Leadership {
 }
 
 fn authority(view: &RaftView, local: &Local, now: Now) -> Authority {
-    if !local.may_confirm(view) || local.confirmed_term != view.term {
+    if !local.may_confirm(view) || (local.confirmed_term != view.term && holds(Rule::Confirm)) {
         return Authority::None;
     }
-    if view.is_sole_voter() {
+    if view.is_sole_voter() || !holds(Rule::Deadline) {
         return Authority::SoleVoter;
     }
     match view.last_quorum_acked {

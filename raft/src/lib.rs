@@ -4,6 +4,12 @@
 //! its own member can do the leader's work ([`Eligibility`]); it tells who leads ([`Leadership`]) and how the group is
 //! ([`GroupStatus`]).
 
+#![cfg_attr(
+    feature = "simulation",
+    allow(dead_code, unreachable_pub, missing_docs, reason = "only a part of the crate is under simulation")
+)]
+
+mod abandon;
 pub mod clock;
 mod contacts;
 mod formation;
@@ -26,12 +32,14 @@ pub mod fuzzing {
         }
     }
 }
+#[cfg(not(feature = "simulation"))]
 pub mod group;
 pub mod handle;
 mod handover;
 mod hello;
 mod instance;
 pub mod leadership;
+mod lives;
 mod membership;
 #[cfg(test)]
 mod membership_tests;
@@ -40,7 +48,13 @@ pub mod peers;
 mod report;
 mod requests;
 mod roster;
+#[cfg_attr(feature = "simulation", path = "../sim/src/rt.rs")]
+mod rt;
+mod rules;
 mod shared;
+#[cfg(feature = "simulation")]
+#[path = "../sim/src/mod.rs"]
+pub mod sim;
 pub mod state;
 pub mod status;
 pub mod store;
@@ -52,9 +66,11 @@ pub mod types;
 mod view;
 
 pub use clock::Now;
+#[cfg(not(feature = "simulation"))]
 pub use group::{Group, GroupConfig, GroupError, recover};
 pub use handle::{CommandError, Eligibility, GroupEnds, GroupHandle, Request};
 pub use leadership::{Authority, Leader, Leadership};
+#[cfg(not(feature = "simulation"))]
 pub use network::{Token, TokenError};
 pub use peers::{Member, NodeId, Peer, PeerSet};
 pub use status::{GroupState, GroupStatus, LedgerEntry, MemberKind, MemberStatus};

@@ -8,6 +8,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::contacts::{Contact, Contacts};
+use crate::rules::{Rule, holds};
 use crate::store::{ClusterId, Standing};
 use crate::timing::Timing;
 use crate::view::RaftView;
@@ -67,6 +68,8 @@ pub(crate) struct Situation<'a> {
     pub(crate) cluster: ClusterId,
     pub(crate) own_name: &'a str,
     pub(crate) formed: bool,
+    /// Since when every founding member is known to have joined.
+    pub(crate) all_joined: Option<Instant>,
     /// Processes kept out by hand.
     pub(crate) barred: &'a BTreeMap<String, u64>,
     /// For how long a name has been missing from successful answers of discovery.
@@ -81,16 +84,43 @@ pub(crate) struct Situation<'a> {
 pub(crate) fn next(s: &Situation<'_>) -> Option<(Change, String)> {
     if s.view.is_joint() {
         let newest = s.view.configs.last().cloned().unwrap_or_default();
-        return Some((Change::FinishJoint(newest), "a predecessor left the membership joint".into()));
+        let finish = Change::FinishJoint(newest);
+        return holds(Rule::FinishJoint).then(|| (finish, "a predecessor left the membership joint".into()));
     }
     if !s.view.membership_committed {
         return None;
     }
     if !s.formed {
-        let founded = s.view.voters().iter().all(|id| *id == s.view.id || s.view.matched.contains_key(id));
+        let joined = s.all_joined?;
+        // All at the same time: one that has given its node id up answers no heartbeat sent after that.
+        let still = |id: &NodeId| *id == s.view.id || s.view.acked.get(id).is_some_and(|acked| *acked > joined);
+        let founded = s.view.voters().iter().all(still) || !holds(Rule::ConfirmTogether);
         return founded.then(|| (Change::ConfirmFormed, "every founding member has joined".into()));
     }
     s.fresh_contacts().find_map(|contact| s.admit(contact)).or_else(|| s.remove())
+}
+
+/// Whether every voter has stored an entry of the group.
+pub(crate) fn all_joined(view: &RaftView) -> bool {
+    view.voters().iter().all(|id| *id == view.id || view.matched.contains_key(id))
+}
+
+fn is_acked(view: &RaftView, id: NodeId, timing: &Timing, now: Instant) -> bool {
+    view.acked.get(&id).is_some_and(|at| now.saturating_duration_since(*at) < timing.contact_freshness())
+}
+
+/// Whether the voters that remain without `gone` have a majority that acknowledges this leader; otherwise those that do
+/// not: a membership whose majority is silent cannot be changed any more.
+pub(crate) fn silent_without(
+    view: &RaftView,
+    gone: NodeId,
+    timing: &Timing,
+    now: Instant,
+) -> Result<(), BTreeSet<NodeId>> {
+    let remaining: BTreeSet<NodeId> = view.voters().into_iter().filter(|id| *id != gone).collect();
+    let silent: BTreeSet<NodeId> =
+        remaining.iter().copied().filter(|id| *id != view.id && !is_acked(view, *id, timing, now)).collect();
+    if silent.len() * 2 < remaining.len() { Ok(()) } else { Err(silent) }
 }
 
 impl Situation<'_> {
@@ -171,24 +201,23 @@ impl Situation<'_> {
         let absent = self.absent.get(name).is_some_and(|time| *time >= delay);
         let heard = self.contacts.by_name(name).map(|contact| contact.heard_at);
         let last_word = heard.max(self.view.acked.get(&id).copied());
-        absent && last_word.is_none_or(|at| self.now.saturating_duration_since(at) >= delay)
+        absent
+            && (!holds(Rule::RemovalNeedsBoth)
+                || last_word.is_none_or(|at| self.now.saturating_duration_since(at) >= delay))
     }
 
-    /// Whether the voters that remain have a majority that acknowledges this leader.
-    pub(crate) fn majority_lives_without(&self, gone: NodeId) -> bool {
-        let remaining: Vec<NodeId> = self.view.voters().into_iter().filter(|id| *id != gone).collect();
-        let live = remaining.iter().filter(|id| **id == self.view.id || self.is_acked(**id)).count();
-        live > remaining.len() / 2
+    fn majority_lives_without(&self, gone: NodeId) -> bool {
+        silent_without(self.view, gone, self.timing, self.now).is_ok()
     }
 
     fn is_acked(&self, id: NodeId) -> bool {
-        let acked = self.view.acked.get(&id);
-        acked.is_some_and(|at| self.now.saturating_duration_since(*at) < self.timing.contact_freshness())
+        is_acked(self.view, id, self.timing, self.now)
     }
 
     /// openraft reports success for learners that lag and for voters out of reach, so this is looked at here.
     fn is_caught_up(&self, id: NodeId) -> bool {
         let matched = self.view.matched.get(&id);
-        self.is_acked(id) && matched.is_some_and(|index| index + LAG_ENTRIES_MAX >= self.view.last_log_index)
+        !holds(Rule::SwapCaughtUp)
+            || self.is_acked(id) && matched.is_some_and(|index| index + LAG_ENTRIES_MAX >= self.view.last_log_index)
     }
 }

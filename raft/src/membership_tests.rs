@@ -2,9 +2,10 @@
 
 #![allow(clippy::unchecked_time_subtraction)]
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::membership::{Change, Situation, next};
+use crate::membership::{Change, Situation, all_joined, next};
 use crate::store::{ClusterId, Standing};
 use crate::timing::Timing;
 use crate::view::RaftView;
@@ -22,6 +23,7 @@ struct World {
     heard_at: Instant,
     now: Instant,
     formed: bool,
+    all_joined: Option<Instant>,
     barred: BTreeMap<String, u64>,
     absent: BTreeMap<String, Duration>,
 }
@@ -37,6 +39,7 @@ impl World {
             heard_at: now,
             now,
             formed: true,
+            all_joined: None,
             barred: BTreeMap::new(),
             absent: BTreeMap::new(),
         };
@@ -51,7 +54,7 @@ impl World {
     }
 
     fn learner(&mut self, number: u64, matched: u64) {
-        self.view.nodes.insert(id(number), member(number));
+        Arc::make_mut(&mut self.view.nodes).insert(id(number), member(number));
         self.replicates(number, matched);
         self.hellos.push(hello(number, Standing::Joined(X)));
     }
@@ -76,6 +79,7 @@ impl World {
             cluster: X,
             own_name: "prom-1",
             formed: self.formed,
+            all_joined: self.all_joined,
             barred: &self.barred,
             absent: &self.absent,
             timing: &timing,
@@ -118,7 +122,12 @@ fn formation_is_confirmed_only_when_every_founder_has_stored_something() {
     world.hellos.push(hello(4, Standing::Blank));
     assert_eq!(world.next(), None, "and until then nobody is added");
     world.replicates(3, 1);
+    assert!(all_joined(&world.view));
+    assert_eq!(world.next(), None, "nor before they have all answered since");
+    world.all_joined = Some(world.now - Duration::from_millis(1));
     assert_eq!(world.next(), Some(Change::ConfirmFormed));
+    world.view.acked.insert(id(2), world.now - Duration::from_millis(1));
+    assert_eq!(world.next(), None, "one may have left meanwhile");
 }
 
 #[test]
@@ -166,7 +175,7 @@ fn a_lost_disk_is_replaced_in_one_change_and_the_old_id_dropped() {
     reborn.member = member(3);
     world.hellos[1] = reborn.clone();
     assert_eq!(world.next(), Some(Change::AddLearner(id(33), member(3))));
-    world.view.nodes.insert(id(33), member(3));
+    Arc::make_mut(&mut world.view.nodes).insert(id(33), member(3));
     reborn.standing = Standing::Joined(X);
     world.hellos[1] = reborn;
     assert_eq!(world.next(), None);
@@ -231,7 +240,7 @@ fn removal_needs_absence_and_silence_for_the_whole_delay() {
 #[test]
 fn a_removal_never_leaves_a_majority_that_is_not_alive() {
     let mut world = World::new();
-    world.view.nodes.insert(id(4), member(4));
+    Arc::make_mut(&mut world.view.nodes).insert(id(4), member(4));
     world.view.configs = vec![BTreeSet::from([id(1), id(2), id(3), id(4)])];
     world.vanished(3, DELAY);
     world.vanished(4, Duration::from_secs(10));

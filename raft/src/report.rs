@@ -8,6 +8,7 @@ use openraft::ServerState;
 
 use crate::contacts::Contacts;
 use crate::instance::Instance;
+use crate::network::Transport;
 use crate::store::Standing;
 use crate::types::LogId;
 use crate::view::RaftView;
@@ -27,7 +28,7 @@ pub(crate) struct Gist {
 }
 
 impl Gist {
-    pub(crate) fn new(instance: &Instance, view: &RaftView, leadership: &Leadership) -> Self {
+    pub(crate) fn new<T: Transport>(instance: &Instance<T>, view: &RaftView, leadership: &Leadership) -> Self {
         Self {
             term: view.term,
             leader: leadership.leader.as_ref().map(|leader| leader.id),
@@ -42,7 +43,7 @@ impl Gist {
 }
 
 /// Publishes the status if it changed.
-pub(crate) fn publish(instance: &Instance, view: &RaftView, leadership: &Leadership, now: Now) {
+pub(crate) fn publish<T: Transport>(instance: &Instance<T>, view: &RaftView, leadership: &Leadership, now: Now) {
     let status = Arc::new(status(instance, view, leadership, now));
     instance.parts.status.send_if_modified(|current| {
         let changed = *current != status;
@@ -51,7 +52,7 @@ pub(crate) fn publish(instance: &Instance, view: &RaftView, leadership: &Leaders
     });
 }
 
-fn status(instance: &Instance, view: &RaftView, leadership: &Leadership, now: Now) -> GroupStatus {
+fn status<T: Transport>(instance: &Instance<T>, view: &RaftView, leadership: &Leadership, now: Now) -> GroupStatus {
     let shared = &instance.parts.shared;
     let identity = shared.identity();
     let contacts = shared.contacts();
@@ -101,8 +102,8 @@ fn is_settled(view: &RaftView, leadership: &Leadership, own_name: &str) -> bool 
     view.membership_committed && !view.is_joint() && view.is_voter(view.id) && only_this_id && caught_up && attached
 }
 
-fn members(
-    instance: &Instance,
+fn members<T: Transport>(
+    instance: &Instance<T>,
     view: &RaftView,
     leadership: &Leadership,
     contacts: &Contacts,
@@ -134,7 +135,7 @@ fn members(
         };
         all.insert((member.name.clone(), id), status);
     };
-    for (id, member) in &view.nodes {
+    for (id, member) in view.nodes.iter() {
         let kind = match (view.is_voter(*id), member.witness) {
             (false, _) => MemberKind::Learner,
             (true, true) => MemberKind::Witness,
@@ -155,7 +156,7 @@ fn members(
     all.into_values().collect()
 }
 
-fn warnings(instance: &Instance, view: &RaftView, contacts: &Contacts, now: Instant) -> Vec<String> {
+fn warnings<T: Transport>(instance: &Instance<T>, view: &RaftView, contacts: &Contacts, now: Instant) -> Vec<String> {
     let mut warnings = Vec::new();
     let shared = &instance.parts.shared;
     let voters = view.voters().len();
@@ -198,7 +199,7 @@ fn warnings(instance: &Instance, view: &RaftView, contacts: &Contacts, now: Inst
     warnings
 }
 
-impl Instance {
+impl<T: Transport> Instance<T> {
     /// Publishes why this member is as it is; logged when it changes.
     pub(crate) fn set_reason(&mut self, reason: String) {
         if self.reason != reason {

@@ -4,19 +4,22 @@ use openraft::async_runtime::WatchReceiver;
 use tokio::sync::oneshot;
 
 use crate::instance::{Exit, Instance, Work};
+use crate::network::Transport;
+use crate::rt::now;
 use crate::state::Command;
 use crate::tasks::{self, Done};
 use crate::view::RaftView;
-use crate::{CommandError, NodeId, Request};
+use crate::{CommandError, NodeId, Request, membership};
 
-impl Instance {
+impl<T: Transport> Instance<T> {
     /// Answers a request, or starts the work that answers it.
     pub(crate) fn request(&mut self, request: Request) {
         let metrics = self.parts.raft.metrics().borrow_watched().clone();
         let view = RaftView::new(&metrics);
         match request {
             Request::Recover { reply } => {
-                self.exit = Some(Exit::Reset { why: "asked for by an operator (recover)".into(), reply: Some(reply) });
+                let why = "asked for by an operator (recover)".into();
+                self.exit = Some(Exit::Reset { why, removed: false, reply: Some(reply) });
             }
             Request::HandOver { reply, .. } if !view.is_leader() => {
                 let _ = reply.send(Err(self.not_leader()));
@@ -66,6 +69,14 @@ impl Instance {
             ))));
             return;
         };
+        if let Err(silent) = membership::silent_without(view, id, self.parts.shared.timing(), now()) {
+            let silent: Vec<&str> = silent.iter().filter_map(|id| view.name_of(*id)).collect();
+            let _ = reply.send(Err(CommandError::Refused(format!(
+                "without {name} the members that are left would have no majority that answers, and the group would stop for good: remove first who is gone ({})",
+                silent.join(", ")
+            ))));
+            return;
+        }
         let raft = self.parts.raft.clone();
         let incarnation = self.parts.shared.contacts().by_name(&name).map(|contact| contact.hello.incarnation);
         self.start(Work::Change, async move {

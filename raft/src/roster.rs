@@ -121,7 +121,10 @@ impl Roster {
     }
 
     fn has_unidentified(&self) -> bool {
-        self.peers().any(|peer| peer.name.is_none() && !self.name_at.contains_key(&peer.address))
+        self.peers().any(|peer| {
+            let own = peer.address == self.own.raft_address; // nobody says hello to itself
+            peer.name.is_none() && !own && !self.name_at.contains_key(&peer.address)
+        })
     }
 
     /// Addresses to say hello to.

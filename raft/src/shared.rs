@@ -9,6 +9,8 @@ use tokio::sync::{Mutex as AsyncMutex, watch};
 
 use crate::contacts::{Contact, Contacts};
 use crate::network::{Call, Hello, Message};
+use crate::rt::{self, now};
+use crate::rules::{Rule, holds};
 use crate::store::{Identity, Write, Writer};
 use crate::timing::Timing;
 use crate::types::Raft;
@@ -24,7 +26,7 @@ struct Inner {
     timing: Timing,
     incarnation: u64,
     writer: Writer,
-    identity: watch::Sender<Identity>,
+    identity: watch::Sender<Arc<Identity>>,
     identity_update: AsyncMutex<()>,
     eligibility: watch::Receiver<Eligibility>,
     volatile: Mutex<Volatile>,
@@ -32,9 +34,11 @@ struct Inner {
 
 struct Volatile {
     started: Instant,
-    contacts: Contacts,
+    contacts: Arc<Contacts>,
     leader_heard: Option<LeaderHeard>,
     raft: Option<Raft>,
+    /// It answers no Raft call now: it is about to leave its unconfirmed group.
+    silent: bool,
 }
 
 /// The newest accepted word of a leader.
@@ -43,10 +47,6 @@ pub(crate) struct LeaderHeard {
     pub(crate) term: u64,
     pub(crate) leader: NodeId,
     pub(crate) at: Instant,
-}
-
-pub(crate) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 impl Shared {
@@ -62,16 +62,17 @@ impl Shared {
             group_name,
             member,
             timing,
-            incarnation: rand::random(),
+            incarnation: rt::random(),
             writer,
-            identity: watch::Sender::new(identity),
+            identity: watch::Sender::new(Arc::new(identity)),
             identity_update: AsyncMutex::new(()),
             eligibility,
             volatile: Mutex::new(Volatile {
                 started: now(),
-                contacts: Contacts::default(),
+                contacts: Arc::default(),
                 leader_heard: None,
                 raft: None,
+                silent: false,
             }),
         }))
     }
@@ -92,7 +93,7 @@ impl Shared {
         &self.0.timing
     }
 
-    pub(crate) fn identity(&self) -> Identity {
+    pub(crate) fn identity(&self) -> Arc<Identity> {
         self.0.identity.borrow().clone()
     }
 
@@ -108,26 +109,27 @@ impl Shared {
     ) -> io::Result<Result<(), E>> {
         let _one_at_a_time = self.0.identity_update.lock().await;
         let before = self.identity();
-        let mut after = before.clone();
+        let mut after = Identity::clone(&before);
         if let Err(refusal) = change(&mut after) {
             return Ok(Err(refusal));
         }
-        if after != before {
+        if after != *before {
             self.0.writer.write(Write::Identity(after.clone())).await?;
-            self.0.identity.send_replace(after);
+            self.0.identity.send_replace(Arc::new(after));
         }
         Ok(Ok(()))
     }
 
     /// Starts anew as another, blank member: everything else on the disk is deleted.
-    pub(crate) async fn reset(&self) -> io::Result<()> {
+    pub(crate) async fn reset(&self, was_removed: bool) -> io::Result<()> {
         let _one_at_a_time = self.0.identity_update.lock().await;
-        let fresh = Identity::new();
+        let fresh = Identity { was_removed, ..Identity::new() };
         self.0.writer.write(Write::Reset(fresh.clone())).await?;
-        self.0.identity.send_replace(fresh);
+        self.0.identity.send_replace(Arc::new(fresh));
         let mut volatile = self.volatile();
         volatile.started = now();
         volatile.leader_heard = None;
+        volatile.silent = false;
         Ok(())
     }
 
@@ -137,7 +139,7 @@ impl Shared {
 
     /// Whether this member may have forgotten a lease that it granted before it started.
     pub(crate) fn in_quarantine(&self) -> bool {
-        self.uptime() < self.0.timing.quarantine()
+        holds(Rule::Quarantine) && self.uptime() < self.0.timing.quarantine()
     }
 
     pub(crate) fn raft(&self) -> Option<Raft> {
@@ -146,6 +148,15 @@ impl Shared {
 
     pub(crate) fn set_raft(&self, raft: Option<Raft>) {
         self.volatile().raft = raft;
+    }
+
+    /// Whether Raft calls are answered now.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.volatile().silent
+    }
+
+    pub(crate) fn set_silent(&self, silent: bool) {
+        self.volatile().silent = silent;
     }
 
     /// A message from this member.
@@ -161,6 +172,7 @@ impl Shared {
             node_id: identity.node_id,
             incarnation: self.0.incarnation,
             standing: identity.standing,
+            founds: !(identity.was_removed && holds(Rule::RemovedNeverFounds)),
             uptime_ms: u64::try_from(self.uptime().as_millis()).unwrap_or(u64::MAX),
             eligible: eligibility.eligible && !self.0.member.witness,
             eligibility_reason: eligibility.reason,
@@ -170,11 +182,11 @@ impl Shared {
     /// Notes the word of another member; `caller` is where it called from, if it did.
     pub(crate) fn heard(&self, hello: Hello, caller: Option<IpAddr>) {
         if hello.node_id != self.node_id() {
-            self.volatile().contacts.heard(hello, caller.map(|ip| ip.to_canonical()), now());
+            Arc::make_mut(&mut self.volatile().contacts).heard(hello, caller.map(|ip| ip.to_canonical()), now());
         }
     }
 
-    pub(crate) fn contacts(&self) -> Contacts {
+    pub(crate) fn contacts(&self) -> Arc<Contacts> {
         self.volatile().contacts.clone()
     }
 

@@ -96,6 +96,13 @@ pub enum MemberKind {
     Candidate,
 }
 
+impl MemberKind {
+    /// Whether it has a vote.
+    pub fn votes(self) -> bool {
+        matches!(self, Self::Voter | Self::Witness)
+    }
+}
+
 /// One leadership term in the replicated history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerEntry {

@@ -1,7 +1,7 @@
 //! The work that an instance starts: each a bounded piece of I/O that the pure modules decided on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use openraft::async_runtime::WatchReceiver;
@@ -10,13 +10,15 @@ use tokio::sync::watch;
 
 use crate::instance::Work;
 use crate::membership::Change;
-use crate::network::{Answer, Call, CallError, HttpTransport, Refusal, Transport};
-use crate::shared::{Shared, now};
+use crate::network::{Answer, Call, CallError, Refusal, Transport};
+use crate::rt::{self, now};
+use crate::rules::{Rule, holds};
+use crate::shared::Shared;
 use crate::state::Command;
-use crate::store::{ClusterId, Standing};
+use crate::store::{ClusterId, LogStore, Standing};
 use crate::types::{LogId, Metrics, Raft};
 use crate::view::RaftView;
-use crate::{Authority, CommandError, Leadership, LedgerEntry, NodeId, handover};
+use crate::{Authority, CommandError, Leadership, LedgerEntry, NodeId, abandon, handover};
 
 /// Longest time for a change of the replicated state; past that its outcome is unknown here.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,10 +36,14 @@ const TRANSFER_WAIT_MIN: Duration = Duration::from_millis(50);
 pub(crate) enum Done {
     /// Ended, one way or the other; the next look decides anew.
     Finished(Work),
+    /// The group that this member waits for can never be confirmed.
+    LostCause(String),
     /// A handover has ended: the new leader's name.
     HandedOver(Result<String, CommandError>),
     /// Leadership was confirmed in this term.
     Confirmed(u64),
+    /// The largest set of peers is on the disk.
+    PeersNoted(std::io::Result<()>),
     /// A possible member answered.
     Hello { address: String, name: String },
     /// A member of another election answered.
@@ -48,18 +54,13 @@ pub(crate) enum Done {
     Answered,
 }
 
-fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
 fn metrics(raft: &Raft) -> Metrics {
     raft.metrics().borrow_watched().clone()
 }
 
 /// Proposes a command and waits until it is committed.
 pub(crate) async fn write(raft: &Raft, command: Command) -> Result<(), CommandError> {
-    match tokio::time::timeout(WRITE_TIMEOUT, raft.client_write(command)).await {
+    match rt::timeout(WRITE_TIMEOUT, raft.client_write(command)).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(CommandError::Refused(error.to_string())),
         Err(_) => Err(timed_out(WRITE_TIMEOUT)),
@@ -80,12 +81,12 @@ pub(crate) async fn confirm(raft: &Raft, shared: &Shared, term: u64) -> Done {
     let entry = LedgerEntry {
         term,
         leader: shared.member().name.clone(),
-        since_unix_ms: unix_ms(),
+        since_unix_ms: rt::unix_ms(),
         until_unix_ms: None,
         reason: "elected by a majority".into(),
     };
     let raft = raft.clone();
-    tokio::spawn(async move {
+    rt::spawn(async move {
         if let Err(error) = write(&raft, Command::Lead(entry)).await {
             tracing::debug!(%error, "the ledger lacks this term");
         }
@@ -94,15 +95,15 @@ pub(crate) async fn confirm(raft: &Raft, shared: &Shared, term: u64) -> Done {
 }
 
 /// Forms the group: every founding member promises itself, then the group is initialized with all of them.
-pub(crate) async fn form(raft: &Raft, shared: &Shared, transport: &HttpTransport, others: &[String]) -> Done {
+pub(crate) async fn form(raft: &Raft, shared: &Shared, transport: &impl Transport, others: &[String]) -> Done {
     if let Err(error) = try_form(raft, shared, transport, others).await {
         tracing::warn!(%error, "the group was not formed; trying again");
-        tokio::time::sleep(RETRY_PAUSE).await;
+        rt::sleep(RETRY_PAUSE).await;
     }
     Done::Finished(Work::Form)
 }
 
-async fn try_form(raft: &Raft, shared: &Shared, transport: &HttpTransport, others: &[String]) -> Result<(), String> {
+async fn try_form(raft: &Raft, shared: &Shared, transport: &impl Transport, others: &[String]) -> Result<(), String> {
     let cluster = ClusterId::random();
     set_standing(shared, Standing::Promised(cluster), Standing::is_blank).await?;
     let contacts = shared.contacts();
@@ -143,17 +144,19 @@ async fn set_standing(shared: &Shared, to: Standing, from: impl FnOnce(Standing)
 pub(crate) async fn change(
     raft: &Raft,
     shared: &Shared,
-    transport: &HttpTransport,
+    transport: &impl Transport,
     cluster: ClusterId,
     membership: Option<LogId>,
     change: Change,
     reason: String,
 ) -> Done {
     let what = change.to_string();
-    let result = tokio::time::timeout(WRITE_TIMEOUT, async {
+    let result = rt::timeout(WRITE_TIMEOUT, async {
         // Only a leader that a majority confirms just now. A change reaches its members before it is committed: a member that
         // joins a group whose majority has been lost for good would be caught in it.
-        raft.ensure_linearizable(ReadPolicy::ReadIndex).await.map_err(|error| error.to_string())?;
+        if holds(Rule::ChangeBarrier) {
+            raft.ensure_linearizable(ReadPolicy::ReadIndex).await.map_err(|error| error.to_string())?;
+        }
         match change {
             Change::ConfirmFormed => {
                 return write(raft, Command::Formed).await.map_err(|error| error.to_string());
@@ -180,7 +183,7 @@ pub(crate) async fn change(
         Ok(()) => tracing::info!(change = %what, %reason, "membership"),
         Err(error) => {
             tracing::warn!(change = %what, %reason, %error, "membership: not done; trying again");
-            tokio::time::sleep(RETRY_PAUSE).await;
+            rt::sleep(RETRY_PAUSE).await;
         }
     }
     Done::Finished(Work::Change)
@@ -219,7 +222,7 @@ pub(crate) async fn remove(
         if matches!(change, Change::Demote(_)) && !RaftView::new(&metrics(raft)).is_voter(id) {
             continue;
         }
-        match tokio::time::timeout(WRITE_TIMEOUT, raft.change_membership(members(change), retain)).await {
+        match rt::timeout(WRITE_TIMEOUT, raft.change_membership(members(change), retain)).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return Err(CommandError::Refused(error.to_string())),
             Err(_) => return Err(timed_out(WRITE_TIMEOUT)),
@@ -229,8 +232,59 @@ pub(crate) async fn remove(
     Ok(id)
 }
 
+/// A member's doubts about a group that is not confirmed.
+pub(crate) struct Doubts {
+    pub(crate) raft: Raft,
+    pub(crate) shared: Shared,
+    pub(crate) log: LogStore,
+    pub(crate) cluster: ClusterId,
+}
+
+impl Doubts {
+    pub(crate) fn lost_cause(&self, view: &RaftView, heard_since: Instant) -> Option<String> {
+        let led = self.shared.leader_heard().is_some_and(|heard| heard.at >= heard_since);
+        abandon::lost_cause(&abandon::Situation {
+            view,
+            cluster: self.cluster,
+            contacts: &self.shared.contacts(),
+            holds_entries: self.log.holds_entries(),
+            led,
+            heard_since,
+        })
+    }
+
+    /// Stops to answer, asks the founding members, and leaves if they confirm that the cause is lost.
+    pub(crate) async fn run(self, transport: &impl Transport) -> Done {
+        let asked_at = now();
+        if holds(Rule::SilentBeforeLeaving) {
+            self.shared.set_silent(true);
+        }
+        let view = RaftView::new(&metrics(&self.raft));
+        let others = view.nodes.iter().filter(|(id, _)| **id != view.id);
+        join_all(others.map(|(id, member)| self.ask(*id, member, transport))).await;
+        let view = RaftView::new(&metrics(&self.raft));
+        let cause = self.lost_cause(&view, asked_at).filter(|_| !self.log.holds_confirmation());
+        match cause {
+            // Silent until it has started anew.
+            Some(why) => Done::LostCause(format!("the group {} can never be confirmed: {why}", self.cluster)),
+            None => {
+                self.shared.set_silent(false);
+                Done::Finished(Work::Abandon)
+            }
+        }
+    }
+
+    async fn ask(&self, id: NodeId, member: &crate::Member, transport: &impl Transport) {
+        let mut addresses = self.shared.addresses_of(id);
+        addresses.push(member.raft_address.clone());
+        for address in addresses {
+            hello(&self.shared, transport, address).await;
+        }
+    }
+}
+
 /// Says hello to an address.
-pub(crate) async fn hello(shared: &Shared, transport: &HttpTransport, address: String) -> Done {
+pub(crate) async fn hello(shared: &Shared, transport: &impl Transport, address: String) -> Done {
     let message = shared.message(Call::Hello(Box::new(shared.hello())));
     let answer = transport.call(&address, &message, shared.timing().hello_period()).await;
     match answer {
@@ -261,13 +315,15 @@ impl HandOver {
         self.await_successor().await?;
         let acted = self.leadership.borrow().authority != Authority::None;
         if acted {
-            let resign = Command::Resign { term: self.term, until_unix_ms: unix_ms(), reason: self.reason.clone() };
-            let _ = tokio::time::timeout(timing.retry_period, self.raft.client_write(resign)).await;
+            let resign = Command::Resign { term: self.term, until_unix_ms: rt::unix_ms(), reason: self.reason.clone() };
+            let _ = rt::timeout(timing.retry_period, self.raft.client_write(resign)).await;
         }
-        self.latch().await?;
+        if holds(Rule::Latch) {
+            self.latch().await?;
+        }
         let mut tried = BTreeSet::new();
-        let deadline = tokio::time::Instant::now() + HANDOVER_TIMEOUT;
-        while tokio::time::Instant::now() < deadline {
+        let deadline = now() + HANDOVER_TIMEOUT;
+        while now() < deadline {
             let view = RaftView::new(&metrics(&self.raft));
             if !view.is_leader() || view.term != self.term {
                 return self.new_leader(deadline).await;
@@ -276,7 +332,7 @@ impl HandOver {
             let successors = handover::Situation::new(&view, &contacts, &timing, now());
             let Some(target) = successors.best_eligible(&tried).or_else(|| successors.best(&tried)) else {
                 tried.clear();
-                tokio::time::sleep(timing.retry_period).await;
+                rt::sleep(timing.retry_period).await;
                 continue;
             };
             tried.insert(target);
@@ -285,10 +341,9 @@ impl HandOver {
             let wait = TRANSFER_WAIT_MIN.max(timing.retry_period * 3 / 2);
             let mut watch = self.raft.metrics();
             let left = |metrics: &Metrics| !RaftView::new(metrics).is_leader();
-            let _ = tokio::time::timeout(wait, async {
-                while !left(&watch.borrow_watched()) && watch.changed().await.is_ok() {}
-            })
-            .await;
+            let _ =
+                rt::timeout(wait, async { while !left(&watch.borrow_watched()) && watch.changed().await.is_ok() {} })
+                    .await;
         }
         Err(timed_out(HANDOVER_TIMEOUT))
     }
@@ -310,7 +365,7 @@ impl HandOver {
             if !successors.may_appear() || now() >= deadline {
                 return Err(CommandError::NoTarget(successors.explain()));
             }
-            tokio::time::sleep(timing.retry_period / 4).await;
+            rt::sleep(timing.retry_period / 4).await;
         }
     }
 
@@ -340,11 +395,11 @@ impl HandOver {
     }
 
     /// Waits until the new leader is known by name.
-    async fn new_leader(&self, deadline: tokio::time::Instant) -> Result<String, CommandError> {
+    async fn new_leader(&self, deadline: Instant) -> Result<String, CommandError> {
         let mut leadership = self.leadership.subscribe();
         let term = self.term;
         let known = leadership.wait_for(|leadership| leadership.term > term && leadership.leader.is_some());
-        match tokio::time::timeout_at(deadline, known).await {
+        match rt::timeout(deadline.saturating_duration_since(now()), known).await {
             Ok(Ok(leadership)) => Ok(leadership.leader_name().to_owned()),
             Ok(Err(_)) => Err(CommandError::Stopped),
             Err(_) => Err(timed_out(HANDOVER_TIMEOUT)),

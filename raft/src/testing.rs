@@ -1,6 +1,7 @@
 //! Small makers for unit tests.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use openraft::ServerState;
@@ -39,7 +40,7 @@ pub(crate) fn view(voters: &[u64]) -> RaftView {
         applied_index: 10,
         committed_index: 10,
         configs: vec![voters.iter().map(|v| id(*v)).collect()],
-        nodes: voters.iter().map(|v| (id(*v), member(*v))).collect(),
+        nodes: Arc::new(voters.iter().map(|v| (id(*v), member(*v))).collect()),
         membership_log_id: None,
         membership_committed: true,
         matched: BTreeMap::new(),
@@ -54,6 +55,7 @@ pub(crate) fn hello(number: u64, standing: Standing) -> Hello {
         node_id: id(number),
         incarnation: number,
         standing,
+        founds: true,
         uptime_ms: 60_000,
         eligible: true,
         eligibility_reason: "ready".into(),

@@ -11,6 +11,8 @@
 
 use std::time::Duration;
 
+use crate::rules::{Rule, holds};
+
 /// What a wait that leans on a lease is stretched by, as a ratio: two clocks whose rates are off by 10 % in opposite
 /// directions.
 const CLOCK_ERROR: (u32, u32) = (123, 100);
@@ -32,7 +34,7 @@ impl Timing {
     /// How long a member neither votes nor stands for election after its start, because it has forgotten the lease
     /// that it may have granted (DESIGN.md, group rule 1).
     pub fn quarantine(&self) -> Duration {
-        stretch(self.lease_duration)
+        if holds(Rule::ClockMargin) { stretch(self.lease_duration) } else { self.lease_duration }
     }
 
     /// Shortest wait of a voter, once its lease has ended, before it stands for election. The longest is L.

@@ -13,7 +13,7 @@ openraft::declare_raft_types!(
         NodeId = NodeId,
         Node = Member,
         LeaderId = leader_id_std::LeaderId<u64, NodeId>,
-        AsyncRuntime = openraft::impls::TokioRuntime,
+        AsyncRuntime = crate::rt::Runtime,
 );
 
 pub(crate) type LogId = openraft::alias::LogIdOf<TypeConfig>;

@@ -1,12 +1,13 @@
 //! openraft's metrics, reduced to what the pure decisions need.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::OnceLock;
+use std::sync::Arc;
 use std::time::Instant;
 
-use openraft::{Instant as _, ServerState};
+use openraft::ServerState;
 
-use crate::types::{LogId, Metrics, RaftInstant};
+use crate::rt::to_std;
+use crate::types::{LogId, Metrics, StoredMembership};
 use crate::{Member, NodeId};
 
 /// One look at openraft.
@@ -26,7 +27,7 @@ pub(crate) struct RaftView {
     pub(crate) committed_index: u64,
     /// The voter sets in force: two while a change is joint.
     pub(crate) configs: Vec<BTreeSet<NodeId>>,
-    pub(crate) nodes: BTreeMap<NodeId, Member>,
+    pub(crate) nodes: Arc<BTreeMap<NodeId, Member>>,
     pub(crate) membership_log_id: Option<LogId>,
     /// Whether that membership is committed.
     pub(crate) membership_committed: bool,
@@ -36,9 +37,33 @@ pub(crate) struct RaftView {
     pub(crate) acked: BTreeMap<NodeId, Instant>,
 }
 
+/// The nodes of the membership that was looked at last.
+#[derive(Debug, Default)]
+pub(crate) struct Nodes(Option<(Arc<StoredMembership>, Arc<BTreeMap<NodeId, Member>>)>);
+
+impl Nodes {
+    fn of(&mut self, membership: &Arc<StoredMembership>) -> Arc<BTreeMap<NodeId, Member>> {
+        if let Some((known, nodes)) = &self.0
+            && Arc::ptr_eq(known, membership)
+        {
+            return nodes.clone();
+        }
+        let nodes: Arc<BTreeMap<NodeId, Member>> =
+            Arc::new(membership.nodes().map(|(id, member)| (*id, member.clone())).collect());
+        self.0 = Some((membership.clone(), nodes.clone()));
+        nodes
+    }
+}
+
 impl RaftView {
     pub(crate) fn new(metrics: &Metrics) -> Self {
+        Self::with(metrics, &mut Nodes::default())
+    }
+
+    /// As [`RaftView::new`], with the nodes of the look before if the membership is the same: looks are frequent.
+    pub(crate) fn with(metrics: &Metrics, known: &mut Nodes) -> Self {
         let membership = &metrics.membership_config;
+        let nodes = known.of(membership);
         let index = |id: Option<LogId>| id.map_or(0, |id| id.index);
         let committed_term = metrics.local_committed.map(|id| *id.committed_leader_id());
         Self {
@@ -52,7 +77,7 @@ impl RaftView {
             applied_index: index(metrics.last_applied),
             committed_index: index(metrics.cluster_committed),
             configs: membership.membership().get_joint_config().clone(),
-            nodes: membership.nodes().map(|(id, member)| (*id, member.clone())).collect(),
+            nodes,
             membership_log_id: *membership.log_id(),
             membership_committed: membership.log_id() == metrics.committed_membership_config.log_id(),
             matched: metrics
@@ -100,12 +125,4 @@ impl RaftView {
     pub(crate) fn ids_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = NodeId> + 'a {
         self.nodes.iter().filter(move |(_, member)| member.name == name).map(|(id, _)| *id)
     }
-}
-
-/// openraft's instants hide the clock's own. A pair of readings taken once translates them; the standard one is taken
-/// first, so that the error makes a deadline earlier, never later.
-fn to_std(at: RaftInstant) -> Instant {
-    static PAIR: OnceLock<(Instant, RaftInstant)> = OnceLock::new();
-    let (standard, raft) = *PAIR.get_or_init(|| (tokio::time::Instant::now().into_std(), RaftInstant::now()));
-    if at >= raft { standard + (at - raft) } else { standard.checked_sub(raft - at).unwrap_or(standard) }
 }

@@ -112,6 +112,7 @@ impl<T: Transport> RaftNetworkV2<TypeConfig> for Connection<T> {
     ) -> Result<SnapshotResponse, StreamingError<TypeConfig>> {
         let call = RaftCall::Snapshot { vote, meta: snapshot.meta, data: snapshot.snapshot };
         tokio::select! {
+            biased;
             closed = cancel => Err(StreamingError::Closed(closed)),
             result = self.call(call, option.hard_ttl()) => match result {
                 Ok(Answer::Snapshot(response)) => Ok(response),

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use super::message::{Head, RaftCall, UNDERSTOOD};
 use super::{Answer, Call, Hello, Message, Refusal, Reply, validate};
 use crate::NodeId;
+use crate::rules::{Rule, holds};
 use crate::shared::Shared;
 use crate::store::{ClusterId, Standing};
 use crate::types::{LogId, Raft, Snapshot, TypeConfig};
@@ -78,12 +79,15 @@ impl Endpoint {
         if founding && self.shared.in_quarantine() {
             return Err(Refusal::Quarantined);
         }
+        if founding && !self.shared.hello().founds {
+            return Err(Refusal::Failed("it was removed from a group, so it founds none".into()));
+        }
         let promised = self
             .shared
             .update_identity(|identity| match identity.standing {
                 Standing::Joined(own) if own == cluster => Ok(()),
-                Standing::Joined(own) => Err(Refusal::OtherCluster(own.to_string())),
-                Standing::Blank | Standing::Promised(_) => {
+                Standing::Joined(own) if holds(Rule::JoinIsFinal) => Err(Refusal::OtherCluster(own.to_string())),
+                _ => {
                     identity.standing = Standing::Promised(cluster);
                     Ok(())
                 }
@@ -100,7 +104,10 @@ impl Endpoint {
         let raft = self.shared.raft().ok_or(Refusal::NotRunning)?;
         let known = raft.metrics().borrow_watched().membership_config.clone();
         let holds_this = known.nodes().any(|(id, _)| *id == target);
-        if holds_this && known.log_id().is_some_and(|known| known.index >= membership.index) {
+        if holds(Rule::DismissalIsNewer)
+            && holds_this
+            && known.log_id().is_some_and(|known| known.index >= membership.index)
+        {
             return Err(Refusal::Failed("a newer membership known here still holds it".into()));
         }
         let _ = self.dismissals.try_send(Dismissal { node_id: target });
@@ -109,11 +116,12 @@ impl Endpoint {
 
     fn check(&self, cluster: ClusterId, target: NodeId) -> Result<(), Refusal> {
         let identity = self.shared.identity();
-        if identity.node_id != target {
+        if identity.node_id != target && holds(Rule::TargetCheck) {
             return Err(Refusal::OtherTarget(identity.node_id));
         }
         match identity.standing.cluster() {
             Some(own) if own == cluster => Ok(()),
+            _ if !holds(Rule::ClusterCheck) => Ok(()),
             Some(own) => Err(Refusal::OtherCluster(own.to_string())),
             None => Err(Refusal::OtherCluster("none".into())),
         }
@@ -121,6 +129,9 @@ impl Endpoint {
 
     async fn raft(&self, cluster: ClusterId, target: NodeId, call: RaftCall) -> Reply {
         self.check(cluster, target)?;
+        if self.shared.is_silent() {
+            return Err(Refusal::Failed("it is about to leave this group, which was never confirmed".into()));
+        }
         let votes = matches!(call, RaftCall::Vote(_) | RaftCall::PreVote(_) | RaftCall::Transfer(_));
         if votes && self.shared.in_quarantine() {
             return Err(Refusal::Quarantined);

@@ -149,7 +149,7 @@ async fn a_reset_starts_the_quarantine_again_under_a_new_id() {
     bench.promise(X).await.unwrap();
     bench.outlive_quarantine().await;
     let old = bench.shared.node_id();
-    bench.shared.reset().await.unwrap();
+    bench.shared.reset(false).await.unwrap();
     assert!(bench.shared.in_quarantine());
     assert_eq!(bench.standing(), Standing::Blank);
     assert_eq!(bench.vote(X, old).await.unwrap_err(), Refusal::OtherTarget(bench.shared.node_id()));

@@ -15,7 +15,7 @@ use super::message::write_reply;
 use super::script::CLUSTER;
 use super::{Answer, Call, CallError, Endpoint, Message, Network, Reply, Transport, script, validate};
 use crate::contacts::Contact;
-use crate::group::raft_config;
+use crate::lives::raft_config;
 use crate::shared::Shared;
 use crate::state::GroupData;
 use crate::store::{self, Loaded, LogStore, Standing, StateMachine, Writer};
@@ -166,7 +166,7 @@ impl Target {
             Ok::<(), std::convert::Infallible>(())
         };
         self.shared.update_identity(promised).await.unwrap().unwrap();
-        let mut loaded = Loaded::blank(self.shared.identity());
+        let mut loaded = Loaded::blank(store::Identity::clone(&self.shared.identity()));
         let (machine, data) = StateMachine::new(None, self.writer.clone());
         let log = LogStore::new(&mut loaded, self.writer.clone());
         let network = Network { transport: self.others.clone(), shared: self.shared.clone() };

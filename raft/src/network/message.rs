@@ -102,6 +102,8 @@ pub(crate) struct Hello {
     pub(crate) incarnation: u64,
     /// Relation to a group.
     pub(crate) standing: Standing,
+    /// Whether it may be a founding member: not whoever was removed from a group.
+    pub(crate) founds: bool,
     /// Milliseconds since it started, or since it became a new member.
     pub(crate) uptime_ms: u64,
     /// Whether it can do the leader's work.

@@ -15,6 +15,7 @@ mod endpoint_tests;
 pub(crate) mod fuzzing;
 #[cfg(test)]
 mod fuzzing_tests;
+#[cfg(not(feature = "simulation"))]
 mod http;
 mod message;
 #[cfg(test)]
@@ -30,8 +31,12 @@ mod wire_tests;
 
 pub(crate) use client::Network;
 pub(crate) use endpoint::{Dismissal, Endpoint};
+#[cfg(not(feature = "simulation"))]
 pub(crate) use http::{HttpTransport, router};
+#[cfg(not(feature = "simulation"))]
 pub use http::{Token, TokenError};
+#[cfg(feature = "simulation")]
+pub(crate) use message::RaftCall;
 pub(crate) use message::{Answer, Call, Hello, Message, Refusal, Reply};
 
 use std::future::Future;

@@ -173,6 +173,7 @@ pub(crate) fn identity() -> Identity {
         node_id: TARGET,
         standing: Standing::Joined(CLUSTER),
         latched_term: 2,
+        was_removed: false,
         peers_seen: ["prom-1".into(), "prom-2".into()].into(),
     }
 }

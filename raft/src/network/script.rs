@@ -176,6 +176,7 @@ impl<'a> Reader<'a> {
             node_id: if self.flaw() { self.node() } else { from },
             incarnation: self.number(),
             standing: Standing::Joined(self.cluster()),
+            founds: self.flaw(),
             uptime_ms: self.number(),
             eligible: self.flaw(),
             eligibility_reason: self.text(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -12,8 +12,8 @@ use super::{Identity, StoreError};
 use crate::state::GroupData;
 use crate::types::{Entry, LogId, SnapshotMeta, Vote};
 
-const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta");
-const LOG: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("log");
+pub(super) const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta");
+pub(super) const LOG: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("log");
 const IDENTITY: &str = "identity";
 const VOTE: &str = "vote";
 const PURGED: &str = "purged";
@@ -44,7 +44,7 @@ pub(crate) enum Write {
 }
 
 /// What the file held at start.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Loaded {
     pub(crate) identity: Identity,
     pub(crate) vote: Option<Vote>,
@@ -84,20 +84,38 @@ fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, String> {
     serde_json::from_slice(bytes).map_err(|error| format!("{what} cannot be read: {error}"))
 }
 
+/// Whether this is about what is in the file; other errors are about the way to it.
+fn says_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+}
+
+fn unusable(file: &Path, error: DatabaseError) -> StoreError {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => StoreError::Locked { file: file.to_path_buf() },
+        DatabaseError::Storage(redb::StorageError::Io(source)) if !says_damage(&source) => {
+            StoreError::Directory { dir: file.parent().map(PathBuf::from).unwrap_or_default(), source }
+        }
+        other => StoreError::Corrupt { file: file.to_path_buf(), cause: other.to_string() },
+    }
+}
+
 impl Disk {
-    pub(super) fn open(file: &Path) -> Result<(Self, Loaded), StoreError> {
-        let corrupt = |cause: String| StoreError::Corrupt { file: file.to_path_buf(), cause };
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create(file).map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => StoreError::Locked { file: file.to_path_buf() },
-            DatabaseError::Storage(redb::StorageError::Io(source)) if source.kind() != io::ErrorKind::InvalidData => {
-                StoreError::Directory { dir: file.parent().map(PathBuf::from).unwrap_or_default(), source }
-            }
-            other => corrupt(other.to_string()),
-        })?;
+    /// Opens the durable state on any device, or makes it if the device is empty; errors name the device as `file`.
+    /// A device whose making was interrupted is damaged: nothing on it was ever acknowledged, but only who keeps the
+    /// device can know that (`store::file`).
+    pub(crate) fn open_on(backend: impl StorageBackend, file: &Path) -> Result<(Self, Loaded), StoreError> {
+        let unusable = |error: DatabaseError| unusable(file, error);
+        let is_new = backend.len().map_err(|error| unusable(DatabaseError::from(error)))? == 0;
+        let database = Database::builder()
+            .set_cache_size(CACHE_BYTES)
+            .set_check_integrity_on_open(true)
+            .create_with_backend(backend)
+            .map_err(unusable)?;
         let mut disk = Self { database };
-        let loaded = match disk.load().map_err(corrupt)? {
-            Some(loaded) => loaded,
-            None => disk.initialise().map_err(|error| corrupt(error.to_string()))?,
+        let loaded = if is_new {
+            disk.initialise().map_err(|error| unusable(DatabaseError::from(error)))?
+        } else {
+            disk.load().map_err(|cause| StoreError::Corrupt { file: file.to_path_buf(), cause })?
         };
         Ok((disk, loaded))
     }
@@ -108,7 +126,10 @@ impl Disk {
     }
 
     fn try_commit<'a>(&mut self, writes: impl IntoIterator<Item = &'a Write>) -> Result<(), redb::Error> {
-        let transaction = self.database.begin_write()?;
+        let mut transaction = self.database.begin_write()?;
+        // One fsync more. With one phase redb cannot tell a damaged last transaction from an unfinished one, and takes
+        // back what had been acknowledged (docs/decisions/group-store.md).
+        transaction.set_two_phase_commit(true);
         {
             let mut meta = transaction.open_table(META)?;
             let mut log = transaction.open_table(LOG)?;
@@ -151,14 +172,10 @@ impl Disk {
         Ok(Loaded::blank(identity))
     }
 
-    /// Reads everything; `None` if the file is new.
-    fn load(&self) -> Result<Option<Loaded>, String> {
+    /// Reads everything; the error is the damage.
+    fn load(&self) -> Result<Loaded, String> {
         let read = self.database.begin_read().map_err(|error| error.to_string())?;
-        let meta = match read.open_table(META) {
-            Ok(table) => table,
-            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
-            Err(error) => return Err(error.to_string()),
-        };
+        let meta = read.open_table(META).map_err(|error| error.to_string())?;
         let log = read.open_table(LOG).map_err(|error| error.to_string())?;
         let field = |key: &'static str| meta.get(key).map_err(|error| error.to_string());
         let Some(identity) = field(IDENTITY)? else { return Err("it holds no identity".into()) };
@@ -167,12 +184,12 @@ impl Disk {
             let (index, bytes) = item.map_err(|error| error.to_string())?;
             entries.insert(index.value(), decode::<Entry>("a log entry", bytes.value())?);
         }
-        Ok(Some(Loaded {
+        Ok(Loaded {
             identity: decode("the identity", identity.value())?,
             vote: field(VOTE)?.map(|bytes| decode("the vote", bytes.value())).transpose()?,
             purged: field(PURGED)?.map(|bytes| decode("the purged log id", bytes.value())).transpose()?,
             log: entries,
             snapshot: field(SNAPSHOT)?.map(|bytes| decode("the snapshot", bytes.value())).transpose()?,
-        }))
+        })
     }
 }

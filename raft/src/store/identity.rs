@@ -12,16 +12,16 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::NodeId;
+use crate::{NodeId, rt};
 
 /// Random identity of a group, drawn when it forms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ClusterId(pub u64);
 
 impl ClusterId {
     /// Draws a new one.
     pub fn random() -> Self {
-        Self(rand::random())
+        Self(rt::random())
     }
 }
 
@@ -78,16 +78,20 @@ pub struct Identity {
     /// The largest set of peers ever seen in one answer of discovery (group rule 9): names, or bare addresses. Peers that
     /// turned out to belong to another election are taken out.
     pub peers_seen: BTreeSet<String>,
+    /// It was removed from a group, so there is or was one: it may be added to a group, and founds none.
+    #[serde(default)]
+    pub was_removed: bool,
 }
 
 impl Identity {
     /// A new member: random id, in no group.
     pub fn new() -> Self {
         Self {
-            node_id: NodeId(rand::random()),
+            node_id: NodeId(rt::random()),
             standing: Standing::Blank,
             latched_term: 0,
             peers_seen: BTreeSet::new(),
+            was_removed: false,
         }
     }
 }

@@ -7,11 +7,13 @@ use std::ops::RangeBounds;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
-use openraft::{OptionalSend, RaftTypeConfig};
+use openraft::{EntryPayload, OptionalSend, RaftTypeConfig};
 
 use super::disk::encode;
 use super::writer::Done;
 use super::{Loaded, Write, Writer};
+use crate::rules::{Rule, holds};
+use crate::state::Command;
 use crate::types::{Entry, LogId, TypeConfig, Vote};
 
 /// The log; its clones share it.
@@ -34,7 +36,18 @@ impl LogStore {
         Self { memory: Arc::new(Mutex::new(memory)), writer }
     }
 
-    /// Entries in the log, for the bound on its size.
+    /// Whether an entry confirms the group, committed or not.
+    pub(crate) fn holds_confirmation(&self) -> bool {
+        let confirms = |entry: &Entry| matches!(entry.payload, EntryPayload::Normal(Command::Formed));
+        self.memory().entries.values().any(confirms)
+    }
+
+    /// Whether it holds, or has held, an entry.
+    pub(crate) fn holds_entries(&self) -> bool {
+        let memory = self.memory();
+        memory.purged.is_some() || !memory.entries.is_empty()
+    }
+
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -67,7 +80,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
-        self.writer.write(Write::Vote(*vote)).await?;
+        if holds(Rule::VoteDurable) {
+            self.writer.write(Write::Vote(*vote)).await?;
+        } else {
+            self.writer.submit(Write::Vote(*vote), Done::Nobody)?;
+        }
         self.memory().vote = Some(*vote);
         Ok(())
     }
@@ -84,6 +101,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
                 encoded.push((entry.log_id.index, encode(&entry)?));
                 memory.entries.insert(entry.log_id.index, entry);
             }
+        }
+        if !holds(Rule::AppendDurable) {
+            callback.io_completed(Ok(()));
+            return self.writer.submit(Write::Append(encoded), Done::Nobody);
         }
         self.writer.submit(Write::Append(encoded), Done::Raft(callback))
     }

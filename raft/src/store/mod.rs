@@ -6,14 +6,23 @@
 //!
 //! Appends return at once and complete from the writer thread: a stalled fsync delays acknowledgements, but not
 //! heartbeats (DESIGN.md, group rule 13). The writer commits everything that waits in one transaction. The file is locked
-//! by redb for as long as it is open. A corrupt file is an error that names the remedy, never a silent wipe.
+//! by redb for as long as it is open, and checked as a whole when it is opened: a corrupt file is an error that names the
+//! remedy, never a silent wipe. `crash_tests` and `damage_tests` show it (docs/decisions/group-store.md).
 
+#[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod damage_tests;
 mod disk;
+mod file;
 mod identity;
 mod log;
 mod machine;
 #[cfg(test)]
+mod recording;
+#[cfg(test)]
 mod tests;
+#[cfg_attr(feature = "simulation", path = "../../sim/src/writer.rs")]
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -22,6 +31,8 @@ pub(crate) use disk::{Disk, Loaded, Write};
 pub use identity::{ClusterId, Identity, Standing};
 pub(crate) use log::LogStore;
 pub(crate) use machine::StateMachine;
+#[cfg(feature = "simulation")]
+pub(crate) use writer::Crash;
 pub(crate) use writer::Writer;
 
 /// Name of the database file in the data directory.
@@ -60,5 +71,5 @@ pub enum StoreError {
 /// Opens or makes the durable state in `dir`.
 pub(crate) fn open(dir: &Path) -> Result<(Disk, Loaded), StoreError> {
     std::fs::create_dir_all(dir).map_err(|source| StoreError::Directory { dir: dir.to_path_buf(), source })?;
-    Disk::open(&dir.join(FILE))
+    file::open(&dir.join(FILE))
 }

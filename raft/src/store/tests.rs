@@ -1,6 +1,8 @@
-//! openraft's own suite for storage, and what must survive a restart.
+//! openraft's own suite for storage, what must survive a restart, and who may open the directory.
 
 #![allow(clippy::unwrap_used)]
+
+use std::io::BufRead;
 
 use openraft::storage::{RaftLogReader, RaftLogStorage, RaftStateMachine};
 use openraft::testing::log::{StoreBuilder, Suite};
@@ -88,4 +90,56 @@ fn a_reset_leaves_nothing_but_a_new_identity() {
     let (_, loaded) = open(dir.path()).unwrap();
     assert!(loaded.holds_nothing());
     assert_eq!(loaded.identity, fresh);
+}
+
+/// Set in the process that the test below starts: the directory that it is to hold.
+const HELD: &str = "ELECTOR_TEST_HELD_DIRECTORY";
+
+#[test]
+fn a_second_process_is_refused_until_the_first_is_dead() {
+    if let Some(dir) = std::env::var_os(HELD) {
+        let _held = open(Path::new(&dir)).unwrap();
+        println!("\nheld");
+        // Until the test kills this process, or has ended itself.
+        let _ = std::io::stdin().read_line(&mut String::new());
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut holder = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "store::tests::a_second_process_is_refused_until_the_first_is_dead", "--nocapture"])
+        .env(HELD, dir.path())
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let says = std::io::BufReader::new(holder.stdout.take().unwrap());
+    assert!(says.lines().map_while(Result::ok).any(|line| line == "held"), "the holder has ended");
+    let file = dir.path().join(FILE);
+    let refused = open(dir.path()).unwrap_err();
+    assert!(matches!(&refused, StoreError::Locked { file: named } if *named == file), "{refused:?}");
+    assert!(refused.to_string().starts_with(&format!("{} is in use by another process", file.display())), "{refused}");
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    open(dir.path()).unwrap();
+}
+
+#[test]
+fn of_several_first_starts_in_one_directory_one_wins() {
+    for _ in 0..20 {
+        let dir = tempfile::tempdir().unwrap();
+        let at_once = std::sync::Barrier::new(4);
+        let start = || {
+            at_once.wait();
+            open(dir.path())
+        };
+        let starts: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(start)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let (won, refused): (Vec<_>, Vec<_>) = starts.into_iter().partition(Result::is_ok);
+        assert!(refused.iter().all(|start| matches!(start, Err(StoreError::Locked { .. }))), "{refused:?}");
+        let winner = won.into_iter().map(Result::unwrap).map(|(_, loaded)| loaded).collect::<Vec<_>>();
+        assert_eq!(winner.len(), 1);
+        assert_eq!(open(dir.path()).unwrap().1, winner[0], "the file of the winner is the one that stays");
+    }
 }

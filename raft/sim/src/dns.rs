@@ -1,0 +1,91 @@
+//! The simulated DNS: what is true, what was true, and what a member is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use super::chance::Chance;
+use super::executor::Nanos;
+use crate::{Peer, PeerSet};
+
+/// Port of every member.
+pub(crate) const PORT: &str = "9096";
+
+/// How a member sees the records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum View {
+    /// As they are.
+    #[default]
+    Fresh,
+    /// As they were so long ago.
+    Stale(Nanos),
+    /// Without these names.
+    Missing(BTreeSet<String>),
+    /// These names lead to the address of another one.
+    Wrong(BTreeMap<String, String>),
+    /// Each lookup lacks each name every second time.
+    Flapping,
+    /// No lookup succeeds.
+    Outage,
+}
+
+/// The records over time.
+#[derive(Debug, Default)]
+pub struct Dns {
+    history: Vec<(Nanos, BTreeMap<String, String>)>,
+    /// Answers have addresses only, no names (no SRV records).
+    pub bare: bool,
+}
+
+impl Dns {
+    /// The records now.
+    pub fn records(&self) -> BTreeMap<String, String> {
+        self.history.last().map(|(_, records)| records.clone()).unwrap_or_default()
+    }
+
+    /// Changes the records.
+    pub fn change(&mut self, now: Nanos, change: impl FnOnce(&mut BTreeMap<String, String>)) {
+        let mut records = self.records();
+        change(&mut records);
+        self.history.push((now, records));
+    }
+
+    /// What a lookup finds; `None`: it fails.
+    pub fn lookup(&self, view: &View, now: Nanos, chance: &mut Chance) -> Option<BTreeMap<String, String>> {
+        let mut records = self.records();
+        match view {
+            View::Fresh => {}
+            View::Stale(age) => {
+                let then = now.saturating_sub(*age);
+                let old = self.history.iter().rev().find(|(at, _)| *at <= then).or_else(|| self.history.first());
+                records = old.map(|(_, records)| records.clone()).unwrap_or_default();
+            }
+            View::Missing(names) => records.retain(|name, _| !names.contains(name)),
+            View::Wrong(swapped) => {
+                let truth = records.clone();
+                for (name, other) in swapped {
+                    if let (Some(place), Some(address)) = (records.get_mut(name), truth.get(other)) {
+                        place.clone_from(address);
+                    }
+                }
+            }
+            View::Flapping => records.retain(|_, _| chance.percent(50)),
+            View::Outage => return None,
+        }
+        Some(records)
+    }
+
+    /// An answer as discovery publishes it.
+    pub fn peers(&self, records: &BTreeMap<String, String>, answered_at: Instant) -> PeerSet {
+        let peer = |(name, ip): (&String, &String)| {
+            if self.bare {
+                Peer { name: None, address: format!("{ip}:{PORT}") }
+            } else {
+                Peer { name: Some(name.clone()), address: format!("{name}:{PORT}") }
+            }
+        };
+        let mut peers: Vec<Peer> = records.iter().map(peer).collect();
+        peers.sort();
+        peers.dedup();
+        PeerSet { peers, answered_at: Some(answered_at) }
+    }
+}

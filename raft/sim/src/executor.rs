@@ -1,0 +1,403 @@
+//! A deterministic executor: one thread, virtual time, and a life for every simulated process.
+//!
+//! A task belongs to a life. A life has a clock of its own (rate and offset), can be paused (no task of it is polled) and
+//! killed (its tasks are dropped where they stand). Which of the runnable tasks runs next is drawn from the seed, so that
+//! other interleavings than first-come-first-served are seen too. Time passes only when nothing can run.
+//!
+//! Everything is kept in a thread-local, because the code under test reaches its runtime through free functions.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use super::chance::Chance;
+
+/// A simulated process; 0 is the simulation itself, with the true clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LifeId(pub u32);
+
+/// A task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskId(u64);
+
+/// True time since the start of the run, in nanoseconds.
+pub type Nanos = u64;
+
+const MILLION: u128 = 1_000_000;
+
+/// A process's clock: `local = since_local + (true - since_true) * rate`.
+#[derive(Clone, Debug)]
+struct Clock {
+    since_true: Nanos,
+    since_local: Nanos,
+    /// Local nanoseconds in a million true ones.
+    rate_ppm: u64,
+    /// Since when the machine has been suspended: its monotonic clock stands still.
+    suspended_since: Option<Nanos>,
+    suspended_total: Nanos,
+}
+
+impl Clock {
+    fn local(&self, at: Nanos) -> Nanos {
+        let at = self.suspended_since.map_or(at, |since| since.min(at));
+        let passed = u128::from(at.saturating_sub(self.since_true)) * u128::from(self.rate_ppm) / MILLION;
+        self.since_local + u64::try_from(passed).unwrap_or(u64::MAX)
+    }
+
+    /// When the clock shows `local`, unless the machine is suspended before.
+    fn true_time(&self, local: Nanos) -> Nanos {
+        let ahead = u128::from(local.saturating_sub(self.since_local)) * MILLION;
+        self.since_true + u64::try_from(ahead.div_ceil(u128::from(self.rate_ppm))).unwrap_or(u64::MAX)
+    }
+}
+
+struct Life {
+    clock: Clock,
+    dead: bool,
+    paused: bool,
+    /// Tasks that became runnable while the life was paused.
+    stalled: Vec<TaskId>,
+}
+
+type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+struct Task {
+    life: LifeId,
+    /// `None` while it is being polled.
+    job: Option<Job>,
+    waker: Arc<TaskWaker>,
+}
+
+/// Tasks woken since the last poll, in no order: tokio's channels wake their waiters in an order of chance.
+type Woken = Arc<Mutex<Vec<TaskId>>>;
+
+struct TaskWaker {
+    id: TaskId,
+    queued: AtomicBool,
+    woken: Woken,
+}
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.queued.swap(true, Ordering::Relaxed) {
+            self.woken.lock().unwrap_or_else(PoisonError::into_inner).push(self.id);
+        }
+    }
+}
+
+struct Executor {
+    now: Nanos,
+    current: LifeId,
+    next_task: u64,
+    next_timer: u64,
+    tasks: BTreeMap<TaskId, Task>,
+    timers: BTreeMap<(Nanos, u64), Waker>,
+    lives: Vec<Life>,
+    ready: VecDeque<TaskId>,
+    woken: Woken,
+    chance: Chance,
+    trace: u64,
+    polls: u64,
+}
+
+thread_local! {
+    static EXECUTOR: RefCell<Option<Executor>> = const { RefCell::new(None) };
+}
+
+fn with<R>(use_it: impl FnOnce(&mut Executor) -> R) -> Option<R> {
+    EXECUTOR.try_with(|cell| cell.try_borrow_mut().ok().and_then(|mut slot| slot.as_mut().map(use_it))).ok().flatten()
+}
+
+/// Like [`with`], inside a run.
+#[allow(clippy::expect_used, reason = "a mistake of the simulation itself")]
+fn inside<R>(use_it: impl FnOnce(&mut Executor) -> R) -> R {
+    with(use_it).expect("only inside a simulation")
+}
+
+/// Starts a run on this thread, in place of the one before.
+pub fn begin(seed: u64) {
+    end();
+    let clock = Clock { since_true: 0, since_local: 0, rate_ppm: 1_000_000, suspended_since: None, suspended_total: 0 };
+    let executor = Executor {
+        now: 0,
+        current: LifeId(0),
+        next_task: 0,
+        next_timer: 0,
+        tasks: BTreeMap::new(),
+        timers: BTreeMap::new(),
+        lives: vec![Life { clock, dead: false, paused: false, stalled: Vec::new() }],
+        ready: VecDeque::new(),
+        woken: Woken::default(),
+        chance: Chance::new(seed, 1),
+        trace: 0xcbf2_9ce4_8422_2325,
+        polls: 0,
+    };
+    EXECUTOR.with(|cell| *cell.borrow_mut() = Some(executor));
+}
+
+/// Ends the run: every task is dropped.
+pub fn end() {
+    let jobs = with(|executor| std::mem::take(&mut executor.tasks));
+    drop(jobs);
+    let executor = EXECUTOR.with(|cell| cell.borrow_mut().take());
+    drop(executor);
+}
+
+/// True time now.
+pub fn now() -> Nanos {
+    with(|executor| executor.now).unwrap_or(0)
+}
+
+/// The life whose task is running.
+pub fn current() -> LifeId {
+    with(|executor| executor.current).unwrap_or_default()
+}
+
+/// Time of the current life's clock, and how long its machine has been suspended.
+pub fn local_now() -> (Nanos, Nanos) {
+    local_time_of(current())
+}
+
+/// Time of a life's clock now, and how long its machine has been suspended.
+pub fn local_time_of(life: LifeId) -> (Nanos, Nanos) {
+    with(|executor| {
+        let clock = &executor.lives[life.0 as usize].clock;
+        (clock.local(executor.now), clock.suspended_total)
+    })
+    .unwrap_or((0, 0))
+}
+
+/// True time at which a life's clock shows `local`.
+pub fn true_time_of(life: LifeId, local: Nanos) -> Nanos {
+    inside(|executor| executor.lives[life.0 as usize].clock.true_time(local))
+}
+
+/// A random number of the run.
+pub fn random() -> u64 {
+    with(|executor| executor.chance.next()).unwrap_or(4) // outside a run: while statics are dropped
+}
+
+/// Mixes a fact into the trace, whose hash two equal runs share.
+pub fn note(fact: u64) {
+    with(|executor| executor.note(fact));
+}
+
+/// Hash of everything that happened, and the number of polls.
+pub fn trace() -> (u64, u64) {
+    inside(|executor| (executor.trace, executor.polls))
+}
+
+/// A new life, whose clock runs at `rate_ppm`.
+pub fn new_life(rate_ppm: u64) -> LifeId {
+    inside(|executor| {
+        // Every process starts its clock somewhere else: instants of two processes cannot be mixed up unseen.
+        let since_local = 1_000_000_000_000 + executor.chance.within(0..1_000_000_000_000);
+        let clock =
+            Clock { since_true: executor.now, since_local, rate_ppm, suspended_since: None, suspended_total: 0 };
+        executor.lives.push(Life { clock, dead: false, paused: false, stalled: Vec::new() });
+        LifeId(u32::try_from(executor.lives.len() - 1).unwrap_or(u32::MAX))
+    })
+}
+
+/// Ends a life: all its tasks are dropped where they stand.
+pub fn kill(life: LifeId) {
+    let jobs = inside(|executor| {
+        executor.lives[life.0 as usize].dead = true;
+        let ids: Vec<TaskId> = executor.tasks.iter().filter(|(_, task)| task.life == life).map(|(id, _)| *id).collect();
+        ids.into_iter().filter_map(|id| executor.tasks.remove(&id)).collect::<Vec<_>>()
+    });
+    drop(jobs);
+}
+
+/// Stops all tasks of a life. With `suspend` its clock stands still too.
+pub fn pause(life: LifeId, suspend: bool) {
+    inside(|executor| {
+        let now = executor.now;
+        let life = &mut executor.lives[life.0 as usize];
+        life.paused = true;
+        if suspend {
+            life.clock.suspended_since = Some(now);
+        }
+    });
+}
+
+/// Lets a life go on.
+pub fn resume(life: LifeId) {
+    inside(|executor| {
+        let now = executor.now;
+        let life = &mut executor.lives[life.0 as usize];
+        life.paused = false;
+        if let Some(since) = life.clock.suspended_since.take() {
+            let frozen = life.clock.local(since);
+            life.clock.since_true = now;
+            life.clock.since_local = frozen;
+            life.clock.suspended_total += now - since;
+        }
+        let stalled = std::mem::take(&mut life.stalled);
+        executor.ready.extend(stalled);
+    });
+}
+
+/// Whether a life is paused.
+pub fn is_paused(life: LifeId) -> bool {
+    inside(|executor| executor.lives[life.0 as usize].paused)
+}
+
+/// Starts a task in a life; one of a dead life never runs.
+pub fn spawn_in(life: LifeId, job: impl Future<Output = ()> + Send + 'static) -> TaskId {
+    let job: Job = Box::pin(job);
+    let leftover = inside(|executor| {
+        let id = TaskId(executor.next_task);
+        executor.next_task += 1;
+        if executor.lives[life.0 as usize].dead {
+            return (id, Some(job));
+        }
+        let queued = AtomicBool::new(true);
+        let waker = Arc::new(TaskWaker { id, queued, woken: executor.woken.clone() });
+        executor.tasks.insert(id, Task { life, job: Some(job), waker });
+        executor.ready.push_back(id);
+        (id, None)
+    });
+    leftover.0
+}
+
+/// Drops a task where it stands.
+pub fn abort(id: TaskId) {
+    let task = with(|executor| executor.tasks.remove(&id));
+    drop(task);
+}
+
+impl Executor {
+    fn note(&mut self, fact: u64) {
+        self.trace = (self.trace ^ fact).wrapping_mul(0x0100_0000_01b3).rotate_left(5);
+    }
+
+    /// The next task to poll, taken out of its place; `None`: nothing can run.
+    fn next(&mut self) -> Option<(TaskId, Job, Waker)> {
+        loop {
+            {
+                let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
+                woken.sort_unstable();
+                self.ready.extend(woken.drain(..));
+            }
+            let waiting = self.ready.len().min(6) as u64;
+            let place = if waiting > 1 && self.chance.percent(20) { self.chance.within(0..waiting) } else { 0 };
+            let id = self.ready.remove(usize::try_from(place).unwrap_or(0))?;
+            let Some(task) = self.tasks.get_mut(&id) else { continue };
+            let life = &mut self.lives[task.life.0 as usize];
+            if life.paused {
+                life.stalled.push(id);
+                continue;
+            }
+            let Some(job) = task.job.take() else { continue };
+            task.waker.queued.store(false, Ordering::Relaxed);
+            self.current = task.life;
+            let waker = Waker::from(task.waker.clone());
+            self.polls += 1;
+            self.note(id.0 ^ self.now.rotate_left(20));
+            return Some((id, job, waker));
+        }
+    }
+
+    /// Moves time to the next timer; false: there is none.
+    fn advance(&mut self) -> bool {
+        let Some((&(at, _), _)) = self.timers.first_key_value() else { return false };
+        self.now = self.now.max(at);
+        while let Some(entry) = self.timers.first_entry() {
+            if entry.key().0 > self.now {
+                break;
+            }
+            entry.remove().wake();
+        }
+        true
+    }
+}
+
+/// Runs until `main`, a task of the simulation itself, has ended. `looked` is called after each poll with the life that
+/// was polled; false ends the run.
+pub fn run(main: impl Future<Output = ()> + Send + 'static, mut looked: impl FnMut(LifeId) -> bool) {
+    let main = spawn_in(LifeId(0), main);
+    while inside(|executor| executor.tasks.contains_key(&main)) {
+        let Some((id, mut job, waker)) = inside(Executor::next) else {
+            assert!(inside(Executor::advance), "the simulation waits for ever");
+            continue;
+        };
+        let life = current();
+        let polled = job.as_mut().poll(&mut Context::from_waker(&waker));
+        let rest = inside(|executor| {
+            executor.current = LifeId(0);
+            match (polled, executor.tasks.get_mut(&id)) {
+                (Poll::Pending, Some(task)) => {
+                    task.job = Some(job);
+                    None
+                }
+                _ => Some((job, executor.tasks.remove(&id))),
+            }
+        });
+        drop(rest);
+        if !looked(life) {
+            return;
+        }
+    }
+}
+
+/// Waits until the clock of its life shows a time.
+#[derive(Debug)]
+pub struct Sleep {
+    life: LifeId,
+    deadline: Nanos,
+    timer: Option<(Nanos, u64)>,
+}
+
+impl Sleep {
+    /// Until `deadline` by the clock of the current life.
+    pub fn until(deadline: Nanos) -> Self {
+        Self { life: current(), deadline, timer: None }
+    }
+
+    /// For a time by the clock of the current life.
+    pub fn new(time: Duration) -> Self {
+        Self::until(local_now().0.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if local_time_of(self.life).0 >= self.deadline {
+            return Poll::Ready(());
+        }
+        let (life, deadline, old) = (self.life, self.deadline, self.timer.take());
+        self.timer = with(|executor| {
+            if let Some(old) = old {
+                executor.timers.remove(&old);
+            }
+            let clock = &executor.lives[life.0 as usize].clock;
+            // While the machine is suspended nothing is polled; its timers are set anew when it goes on.
+            let at = clock.true_time(deadline).max(executor.now + 1);
+            let timer = (at, executor.next_timer);
+            executor.next_timer += 1;
+            executor.timers.insert(timer, cx.waker().clone());
+            timer
+        });
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some(timer) = self.timer.take() {
+            with(|executor| executor.timers.remove(&timer));
+        }
+    }
+}
