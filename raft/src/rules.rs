@@ -46,8 +46,6 @@ pub enum Rule {
     ClusterCheck,
     /// 9: calls for another node id are refused.
     TargetCheck,
-    /// A member believes that it was removed only if the membership that lacks it is newer than the one it knows.
-    DismissalIsNewer,
     /// 10: only a member that is absent AND silent is removed.
     RemovalNeedsBoth,
     /// 11: a witness never acts.

@@ -76,7 +76,11 @@ fn timed_out(after: Duration) -> CommandError {
 pub(crate) async fn confirm(raft: &Raft, shared: &Shared, term: u64) -> Done {
     match raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
         Ok(_) if metrics(raft).current_term == term => {}
-        Ok(_) | Err(_) => return Done::Finished(Work::Confirm),
+        Ok(_) | Err(_) => {
+            // It may fail at once, and is tried again at once.
+            rt::sleep(shared.timing().retry_period / 4).await;
+            return Done::Finished(Work::Confirm);
+        }
     }
     let entry = LedgerEntry {
         term,

@@ -29,6 +29,8 @@ pub struct TaskId(u64);
 pub type Nanos = u64;
 
 const MILLION: u128 = 1_000_000;
+/// Steps at one instant: more is a loop without end.
+const STEPS_MAX: u64 = 1_000_000;
 
 /// A process's clock: `local = since_local + (true - since_true) * rate`.
 #[derive(Clone, Debug)]
@@ -326,11 +328,15 @@ impl Executor {
 /// was polled; false ends the run.
 pub fn run(main: impl Future<Output = ()> + Send + 'static, mut looked: impl FnMut(LifeId) -> bool) {
     let main = spawn_in(LifeId(0), main);
+    let mut steps = 0;
     while inside(|executor| executor.tasks.contains_key(&main)) {
         let Some((id, mut job, waker)) = inside(Executor::next) else {
             assert!(inside(Executor::advance), "the simulation waits for ever");
+            steps = 0;
             continue;
         };
+        steps += 1;
+        assert!(steps < STEPS_MAX, "no time passes: some task wakes itself again and again");
         let life = current();
         let polled = job.as_mut().poll(&mut Context::from_waker(&waker));
         let rest = inside(|executor| {

@@ -68,11 +68,6 @@ pub const ALL: &[Mutant] = &[
     Mutant { name: "cluster-check", what: "9: calls of another group are answered", rules: &[Rule::ClusterCheck] },
     Mutant { name: "target-check", what: "9: calls for another node id are answered", rules: &[Rule::TargetCheck] },
     Mutant {
-        name: "dismissal",
-        what: "an old leader's word that a member was removed is believed",
-        rules: &[Rule::DismissalIsNewer],
-    },
-    Mutant {
         name: "removal",
         what: "10: a member that is only absent from DNS is removed",
         rules: &[Rule::RemovalNeedsBoth],

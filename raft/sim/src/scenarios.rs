@@ -32,6 +32,10 @@ pub enum Story {
     MajorityLost,
     /// Voters restart within the lease that they granted.
     ForgottenLease,
+    /// DNS forgets a member that is well.
+    ForgottenName,
+    /// Leaders that may not act: a witness, a member that is not eligible.
+    UnfitLeader,
     /// Handovers that are cut off in the middle, clocks at both ends of the allowed error, machines that sleep.
     CutHandover,
 }
@@ -48,6 +52,8 @@ impl Story {
             5 => Self::MajorityLost,
             6 => Self::ForgottenLease,
             7 => Self::CutHandover,
+            8 => Self::ForgottenName,
+            9 => Self::UnfitLeader,
             _ => Self::Storm,
         }
     }
@@ -63,11 +69,13 @@ impl Story {
             Self::TwoCandidates => (of(&[3, 5, 5]), 1_000),
             Self::Scaling => (of(&[1, 2]), 1_000),
             Self::RollingReplacement | Self::MajorityLost => (of(&[3, 3, 5]), 1_000),
+            Self::ForgottenName => (of(&[3, 4, 5]), 1_000),
+            Self::UnfitLeader => (of(&[2, 2, 3]), 1_000),
             Self::ForgottenLease => (3, 100_000),
             Self::CutHandover => (of(&[2, 3]), 100_000),
         };
         let witness = match self {
-            Self::CutHandover => replicas == 2,
+            Self::CutHandover | Self::UnfitLeader => replicas == 2,
             Self::RollingReplacement => replicas == 3 && chance.percent(30),
             _ => false,
         };
@@ -99,6 +107,8 @@ impl Story {
                     Self::RollingReplacement => rolling_replacement(nemesis).await,
                     Self::MajorityLost => majority_lost(nemesis).await,
                     Self::ForgottenLease => forgotten_lease(nemesis).await,
+                    Self::ForgottenName => forgotten_name(nemesis).await,
+                    Self::UnfitLeader => unfit_leader(nemesis).await,
                     _ => cut_handover(nemesis).await,
                 }
             }
@@ -197,7 +207,8 @@ async fn two_candidates(nemesis: &mut Nemesis) {
     let name = |id: &MachineId| world::with(|world| world.machines[id.0].name.clone());
     let names: Vec<String> = all.iter().map(name).collect();
     world::with(|world| all.iter().for_each(|id| world.list(*id, true)));
-    // Each member knows only about half of the others, a different half from time to time.
+    // Each member knows only about half of the others, a different half from time to time; promises come late and twice.
+    world::with(|world| (world.net.loss, world.net.duplicates) = (5, 30));
     let end = executor::now() + nemesis.chance.within(4..15) * SECOND;
     for id in &all {
         blind(nemesis, *id, &names);
@@ -361,6 +372,58 @@ async fn forgotten_lease(nemesis: &mut Nemesis) -> Result<(), String> {
         net::deliver_held();
         let pause = nemesis.chance.within(500..4_000) * MILLISECOND;
         sleep(pause).await;
+    }
+    Ok(())
+}
+
+async fn forgotten_name(nemesis: &mut Nemesis) -> Result<(), String> {
+    let Some(leader) = acting() else { return Ok(()) };
+    let others: Vec<MachineId> = nemesis.wanted.iter().copied().filter(|id| *id != leader).collect();
+    let Some(victim) = nemesis.chance.pick(&others).copied() else { return Ok(()) };
+    let name = world::with(|world| world.machines[victim.0].name.clone());
+    let before = world::with(|world| world.newest_membership());
+    let missing = BTreeSet::from([name.clone()]);
+    world::with(|world| {
+        for machine in &mut world.machines {
+            machine.view = View::Missing(missing.clone());
+        }
+    });
+    nemesis.count("DNS", true);
+    sleep(45 * SECOND).await;
+    if world::with(|world| world.newest_membership()) != before {
+        return Err(format!("{name} answered all the time, and was removed because DNS had forgotten it"));
+    }
+    Ok(())
+}
+
+async fn unfit_leader(nemesis: &mut Nemesis) -> Result<(), String> {
+    for _ in 0..8 {
+        let Some(leader) = acting() else {
+            sleep(SECOND).await;
+            continue;
+        };
+        let down = nemesis.chance.percent(50);
+        nemesis.count(if down { "crash" } else { "eligibility" }, true);
+        if down {
+            nemesis.kill(leader);
+            if nemesis.chance.percent(50) {
+                // Whoever is left leads, eligible or not, but not a witness.
+                world::with(|world| world.all().for_each(|id| world.set_eligible(id, false)));
+            }
+        } else {
+            world::with(|world| world.set_eligible(leader, false));
+        }
+        sleep(12 * SECOND).await;
+        match acting() {
+            None => return Err("a replica could act, and nobody does after 12 s".into()),
+            Some(now) if now == leader => return Err("the leader is not eligible, and leads on after 12 s".into()),
+            Some(_) => {}
+        }
+        world::with(|world| {
+            world.all().for_each(|id| world.set_eligible(id, true));
+            world.start(leader);
+        });
+        settled(nemesis).await?;
     }
     Ok(())
 }

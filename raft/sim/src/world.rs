@@ -271,6 +271,13 @@ impl World {
         self.checkers.carry_the_group(machines, &in_memory.collect::<Vec<_>>())
     }
 
+    /// Index of the newest membership that a process knows.
+    pub(crate) fn newest_membership(&self) -> Option<u64> {
+        let raft = |id: MachineId| self.machines[id.0].process.as_ref()?.shared.as_ref()?.raft();
+        let known = |id| Some(raft(id)?.metrics().borrow_watched().membership_config.log_id().as_ref()?.index);
+        self.all().filter_map(known).max()
+    }
+
     /// Whether a machine's process holds authority now.
     pub(crate) fn acts(&self, id: MachineId) -> bool {
         let Some(process) = &self.machines[id.0].process else { return false };

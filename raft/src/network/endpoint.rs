@@ -104,10 +104,7 @@ impl Endpoint {
         let raft = self.shared.raft().ok_or(Refusal::NotRunning)?;
         let known = raft.metrics().borrow_watched().membership_config.clone();
         let holds_this = known.nodes().any(|(id, _)| *id == target);
-        if holds(Rule::DismissalIsNewer)
-            && holds_this
-            && known.log_id().is_some_and(|known| known.index >= membership.index)
-        {
+        if holds_this && known.log_id().is_some_and(|known| known.index >= membership.index) {
             return Err(Refusal::Failed("a newer membership known here still holds it".into()));
         }
         let _ = self.dismissals.try_send(Dismissal { node_id: target });
