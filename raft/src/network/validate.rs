@@ -204,8 +204,10 @@ fn append_to(request: &AppendRequest, state: &RaftState) -> Valid {
             let ours = if id.index <= floor.index { log.get(id.index) } else { None };
             agree(id, &floor) && ours.is_none_or(|ours| ours == *id)
         };
-        let ids = || sent(request).chain(&request.leader_commit);
-        ensure(ids().all(is_ours), "it contradicts what is committed here")?;
+        // A leader that has been replaced may still send what was never committed: openraft tells it of the newer one.
+        let counts = request.vote >= *state.vote_ref();
+        let mut ids = sent(request).filter(|_| counts).chain(&request.leader_commit);
+        ensure(ids.all(is_ours), "it contradicts what is committed here")?;
     }
     // A leader holds everything committed. So an entry of a later term than a committed one has a higher index.
     if let (Some(commit), Some(last)) = (&request.leader_commit, log.last()) {

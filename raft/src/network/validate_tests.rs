@@ -255,6 +255,19 @@ fn what_contradicts_a_committed_entry_is_refused_and_later_words_are_taken() {
     assert!(replies[5].is_ok(), "{:?}", replies[5]);
 }
 
+/// Seen in the simulation: the replaced leader was told that it makes no sense, not that there is a newer one.
+#[test]
+fn a_replaced_leader_is_told_of_the_newer_one_whatever_it_sends() {
+    let vote = Vote::new_committed(1, CALLER);
+    let mut late = AppendRequest { vote, prev_log_id: None, entries: Vec::new(), leader_commit: None };
+    late.prev_log_id = Some(log_id(1, 3));
+    let replies = after_commit([RaftCall::Append(late)]);
+    let newer = Vote::new_committed(2, CALLER);
+    let told =
+        |reply: &Reply| matches!(reply, Ok(Answer::Append(AppendEntriesResponse::HigherVote(vote))) if *vote == newer);
+    assert!(told(&replies[0]), "{:?}", replies[0]);
+}
+
 #[test]
 fn a_snapshot_that_contradicts_what_is_committed_is_refused() {
     let vote = Vote::new_committed(5, CALLER);
