@@ -348,7 +348,7 @@ impl<T: Transport> Instance<T> {
             own_uptime: shared.uptime(),
             founds: shared.hello().founds,
             names: &self.roster.names(),
-            failures: &self.roster.failures(),
+            failures: &self.roster.unusable(),
             contacts: &contacts,
             bootstrap_expect: self.parts.bootstrap_expect,
             peers_seen_max: self.roster.most_seen(&shared.identity().peers_seen).len(),

@@ -13,7 +13,7 @@ use openraft::errors::RaftError;
 use tokio::sync::mpsc;
 
 use super::message::{Head, RaftCall, UNDERSTOOD};
-use super::{Answer, Call, Hello, Message, Refusal, Reply, validate};
+use super::{Answer, Call, Hello, Message, Party, Refusal, Reply, validate};
 use crate::NodeId;
 use crate::rules::{Rule, holds};
 use crate::shared::Shared;
@@ -42,10 +42,25 @@ impl Endpoint {
 
     /// Answers the bytes of one message. An error: they are no message.
     pub(crate) async fn receive(&self, body: &[u8], caller: Option<IpAddr>) -> serde_json::Result<Reply> {
-        if let Err(refusal) = self.admit(&serde_json::from_slice(body)?) {
+        let head: Head = serde_json::from_slice(body)?;
+        if let Err(refusal) = self.admit(&head) {
+            self.tell(&refusal, head.from, caller);
             return Ok(Err(refusal)); // its call may be one that is not known here
         }
         Ok(self.handle(serde_json::from_slice(body)?, caller).await)
+    }
+
+    /// Notes that a caller was turned away before its message counted.
+    pub(crate) fn turned_away(&self, caller: IpAddr, why: &str) {
+        self.shared.refused(Party::Caller(caller.to_canonical().to_string()), why);
+    }
+
+    fn tell(&self, refusal: &Refusal, from: NodeId, caller: Option<IpAddr>) {
+        let Some(why) = refusal.to_tell() else { return };
+        let contacts = self.shared.contacts();
+        let name = contacts.by_id(from).map_or_else(|| format!("node {from}"), |known| known.hello.member.name.clone());
+        let at = caller.map(|ip| format!(" at {}", ip.to_canonical())).unwrap_or_default();
+        self.shared.refused(Party::Caller(format!("{name}{at}")), &why);
     }
 
     fn admit(&self, head: &Head) -> Result<(), Refusal> {
@@ -60,6 +75,15 @@ impl Endpoint {
 
     /// Answers one message; `caller` is the address that it came from, where the transport knows it.
     pub(crate) async fn handle(&self, message: Message, caller: Option<IpAddr>) -> Reply {
+        let from = message.from;
+        let reply = self.answer(message, caller).await;
+        if let Err(refusal) = &reply {
+            self.tell(refusal, from, caller);
+        }
+        reply
+    }
+
+    async fn answer(&self, message: Message, caller: Option<IpAddr>) -> Reply {
         self.admit(&message.head())?;
         validate::message(&message)?;
         match message.call {

@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
 use super::message::{read_reply, write_reply};
-use super::{Answer, CallError, Endpoint, Message, Transport, validate};
+use super::{Answer, CallError, Endpoint, Message, Refusal, Transport, validate};
 
 const PATH: &str = "/group";
 /// Longest message: a snapshot with every bound of the replicated state used up stays below it.
@@ -143,7 +143,8 @@ impl HttpTransport {
         match response.status() {
             StatusCode::OK => {}
             StatusCode::UNAUTHORIZED => {
-                return Err(CallError::Unreachable("it does not accept our raft token".into()));
+                let why = "it does not accept the raft token of this member: is raft-token-file equal on all members?";
+                return Err(CallError::Refused(Refusal::Other(why.into())));
             }
             status => return Err(CallError::Unreachable(format!("{address} answers {status}: is it a member?"))),
         }
@@ -207,6 +208,8 @@ async fn receive(
     request: Request,
 ) -> Response {
     if listener.token.is_some_and(|token| !token.accepts(request.headers())) {
+        let why = "they bring no raft token, or another one: is raft-token-file equal on all members?";
+        listener.endpoint.turned_away(caller.ip(), why);
         return StatusCode::UNAUTHORIZED.into_response();
     }
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
@@ -221,13 +224,14 @@ async fn receive(
         Ok(Err(error)) => return (StatusCode::PAYLOAD_TOO_LARGE, format!("{error}\n")).into_response(),
         Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
     };
-    let replied = match listener.endpoint.receive(&body, Some(caller.ip())).await {
-        Ok(reply) => write_reply(&reply),
-        Err(error) => Err(error),
-    };
+    let replied = listener.endpoint.receive(&body, Some(caller.ip())).await.and_then(|reply| write_reply(&reply));
     match replied {
         Ok(bytes) => ([(header::CONTENT_TYPE, "application/json")], bytes).into_response(),
-        Err(error) => (StatusCode::BAD_REQUEST, format!("not a message of a member: {error}\n")).into_response(),
+        Err(error) => {
+            let why = format!("they are no messages of a member: {error}");
+            listener.endpoint.turned_away(caller.ip(), &why);
+            (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response()
+        }
     }
 }
 

@@ -18,6 +18,7 @@ mod fuzzing_tests;
 #[cfg(not(feature = "simulation"))]
 mod http;
 mod message;
+mod refusals;
 #[cfg(test)]
 mod samples;
 #[cfg(any(test, fuzzing))]
@@ -38,6 +39,8 @@ pub use http::{Token, TokenError};
 #[cfg(feature = "simulation")]
 pub(crate) use message::RaftCall;
 pub(crate) use message::{Answer, Call, Hello, Message, Refusal, Reply};
+
+pub(crate) use refusals::{Party, Refusals, sentence};
 
 use std::future::Future;
 use std::time::Duration;
