@@ -12,6 +12,7 @@
 mod abandon;
 pub mod clock;
 mod contacts;
+mod doubts;
 mod formation;
 #[cfg(not(feature = "simulation"))]
 pub mod group;
