@@ -133,7 +133,7 @@ impl Nemesis {
         } else {
             executor::pause(life, false);
         }
-        let range = self.chance.pick(&[200..700, 700..1_500, 1_000..8_000]).cloned().unwrap_or(200..700);
+        let range = self.chance.pick(&[5..60, 200..700, 700..1_500, 1_000..8_000]).cloned().unwrap_or(200..700);
         let after = self.time(range);
         later(after, move || {
             world::with(|world| {
@@ -309,6 +309,10 @@ impl Nemesis {
             Some(place) => {
                 let id = MachineId(place);
                 if world::with(|world| world.is_up(id)) {
+                    return false;
+                }
+                let blank = world::with(|world| world.checkers.is_blank(id));
+                if blank && !self.may_be_blank(id) {
                     return false;
                 }
                 let lose = self.chance.percent(40) && self.may_be_blank(id);

@@ -184,9 +184,14 @@ impl Nemesis {
 
     pub(super) fn may_be_blank(&self, id: MachineId) -> bool {
         world::with(|world| {
-            let blank = self.wanted.iter().filter(|other| **other != id && world.checkers.is_blank(**other)).count();
-            let formed = blank < self.wanted.len();
-            !formed || blank + 1 < world.expect / 2 + 1
+            let is_blank = |other: &&MachineId| **other != id && world.checkers.is_blank(**other);
+            let blank: Vec<MachineId> = self.wanted.iter().filter(is_blank).copied().collect();
+            let formed = blank.len() < self.wanted.len();
+            // A new member is told the new number; one that runs knows that of its own start.
+            let number = if self.wanted.contains(&id) { self.wanted.len() } else { self.wanted.len() + 1 };
+            let told = blank.iter().map(|other| world.machines[other.0].expect);
+            let expect = told.chain([world.expect.max(number)]).min().unwrap_or(1);
+            !formed || blank.len() + 1 < expect / 2 + 1
         })
     }
 

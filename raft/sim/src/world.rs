@@ -48,6 +48,8 @@ pub(crate) struct Machine {
     /// Addresses that it has learnt, for dialling while DNS is out.
     pub(super) known: BTreeMap<String, String>,
     pub(crate) eligible: bool,
+    /// raft-bootstrap-expect of its newest process.
+    pub(crate) expect: usize,
     pub(crate) process: Option<Process>,
 }
 
@@ -162,6 +164,7 @@ impl World {
             view: View::Fresh,
             known: BTreeMap::new(),
             eligible: true,
+            expect: 0,
             process: None,
         });
         MachineId(self.machines.len() - 1)
@@ -262,6 +265,7 @@ impl World {
         let (told, peers) = watch::channel(PeerSet::default());
         self.owners.insert(life, id);
         let machine = &mut self.machines[id.0];
+        machine.expect = self.expect;
         machine.process = Some(Process { life, handle, shared: None, writer: None, _stop: stop });
         let session = machine.device.open();
         let address = format!("{}:{PORT}", machine.ip);
