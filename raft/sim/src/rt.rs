@@ -309,6 +309,6 @@ impl AsyncRuntime for Runtime {
     where
         F: Future<Output = T>,
     {
-        unimplemented!("the simulation has an executor of its own")
+        panic!("the simulation has an executor of its own; openraft never asks for this")
     }
 }
