@@ -4,14 +4,13 @@
 //! its own member can do the leader's work ([`Eligibility`]); it tells who leads ([`Leadership`]) and how the group is
 //! ([`GroupStatus`]).
 
-#![cfg_attr(
-    feature = "simulation",
-    allow(dead_code, unreachable_pub, missing_docs, reason = "only a part of the crate is under simulation")
-)]
+#![cfg_attr(feature = "simulation", expect(dead_code, reason = "only a part of the crate is under simulation"))]
+#![cfg_attr(feature = "simulation", allow(unreachable_pub, missing_docs, reason = "no other package uses it"))]
 
 mod abandon;
 pub mod clock;
 mod contacts;
+mod doubts;
 mod formation;
 /// For `make fuzz` only: cargo-fuzz sets `--cfg fuzzing`.
 #[cfg(fuzzing)]

@@ -87,9 +87,9 @@ impl Roster {
     }
 
     /// Notes why nobody answered at an address.
-    pub(crate) fn failed(&mut self, address: String, why: String) {
+    pub(crate) fn failed(&mut self, address: String, why: &str) {
         if self.peers.peers.iter().any(|peer| peer.address == address) {
-            self.failures.insert(address, clip(&why));
+            self.failures.insert(address, clip(why));
         }
     }
 

@@ -5,6 +5,7 @@
 
 /// A rule, or a check of one (DESIGN.md, "The group").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(not(feature = "simulation"), allow(unreachable_pub, reason = "the simulation shows it"))]
 pub enum Rule {
     /// 1: after its start a member neither votes nor stands nor founds, for as long as a lease that it may have forgotten.
     Quarantine,

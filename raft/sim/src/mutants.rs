@@ -56,11 +56,6 @@ pub const ALL: &[Mutant] = &[
     },
     Mutant { name: "formed-gate", what: "9: a group acts before every founder has joined", rules: &[Rule::FormedGate] },
     Mutant {
-        name: "leaving",
-        what: "9: an unconfirmed group is left without a word, and confirmed without asking again",
-        rules: &[Rule::ConfirmTogether, Rule::SilentBeforeLeaving],
-    },
-    Mutant {
         name: "removed-founds",
         what: "9: whoever was removed founds another group",
         rules: &[Rule::RemovedNeverFounds],

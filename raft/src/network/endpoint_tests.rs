@@ -20,16 +20,16 @@ const CALLER: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(10
 const X: ClusterId = ClusterId(7);
 const Y: ClusterId = ClusterId(8);
 
-struct Bench {
+pub(super) struct Bench {
     shared: Shared,
-    endpoint: Endpoint,
+    pub(super) endpoint: Endpoint,
     _dir: TempDir,
     _eligibility: watch::Sender<Eligibility>,
 }
 
 impl Bench {
     /// A blank member that has just started. It has no Raft instance: what gets past the checks is "not running".
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (disk, loaded) = store::open(dir.path()).unwrap();
         let (writer, _) = Writer::start(disk).unwrap();

@@ -24,7 +24,7 @@ pub(super) const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 const SMALL_BYTES_MAX: usize = 64 * 1024;
 /// Messages that are received at once; more are refused. They hold 8 MiB and 8 MiB at the most.
 const SMALL_MESSAGES_MAX: usize = 128;
-const LARGE_MESSAGES_MAX: usize = 4;
+pub(super) const LARGE_MESSAGES_MAX: usize = 4;
 /// Longest time for a message to come in.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Idle connections to one member; a call is never queued behind another.
@@ -213,7 +213,10 @@ async fn receive(
         return StatusCode::UNAUTHORIZED.into_response();
     }
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let small = length.is_some_and(|length: usize| length <= SMALL_BYTES_MAX);
+    if length.is_some_and(|length: usize| length > BODY_BYTES_MAX) {
+        return (StatusCode::PAYLOAD_TOO_LARGE, "the message is too long\n").into_response();
+    }
+    let small = length.is_some_and(|length| length <= SMALL_BYTES_MAX);
     let places = if small { listener.small } else { listener.large };
     let Ok(_place) = places.try_acquire() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "too many messages at once\n").into_response();

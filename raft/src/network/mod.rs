@@ -17,6 +17,8 @@ pub(crate) mod fuzzing;
 mod fuzzing_tests;
 #[cfg(not(feature = "simulation"))]
 mod http;
+#[cfg(test)]
+mod http_tests;
 mod message;
 mod refusals;
 #[cfg(test)]

@@ -171,34 +171,35 @@ fn snapshot(vote: &Vote, meta: &SnapshotMeta) -> Valid {
     membership(stored.membership())
 }
 
-/// Checks a call against what openraft holds. Never refuses what a correct leader sends, however late it arrives: it only
-/// leans on what is committed.
-pub(crate) fn consistent(call: &RaftCall, state: &RaftState) -> Valid {
+/// Checks a call against what openraft holds. `said`: up to where the log here is the word of which leader. Never refuses what a
+/// correct leader sends, however late it arrives: it only leans on what is committed, and on what the same leader has said.
+pub(crate) fn consistent(call: &RaftCall, state: &RaftState, said: Option<(Vote, LogId)>) -> Valid {
     let known_term = state.vote_ref().leader_id.term;
     let near = |term: u64| ensure(term <= known_term.saturating_add(AHEAD_MAX), "the term is beyond all measure");
     match call {
         RaftCall::Append(request) => {
             near(request.vote.leader_id.term)?;
-            append_to(request, state)
+            append_to(request, state, floor(state, &request.vote, said))
         }
         RaftCall::Vote(request) | RaftCall::PreVote(request) => near(request.vote.leader_id.term),
         RaftCall::Snapshot { vote, meta, .. } => {
             near(vote.leader_id.term)?;
-            snapshot_over(meta, state)
+            snapshot_over(meta, state, floor(state, vote, said))
         }
         RaftCall::Transfer(request) => near(request.from_leader().leader_id.term),
     }
 }
 
-/// What is known to be committed: openraft also takes a membership for committed once a newer one has come.
-fn floor(state: &RaftState) -> Option<LogId> {
-    let known = [state.local_committed().copied(), *state.membership_state.committed().log_id()];
+/// Up to where the log here cannot change under this vote: what is committed, or said by the same leader. openraft also takes
+/// a membership for committed once a newer one has come.
+fn floor(state: &RaftState, vote: &Vote, said: Option<(Vote, LogId)>) -> Option<LogId> {
+    let said = said.filter(|(by, _)| by == vote).map(|(_, last)| last);
+    let known = [state.local_committed().copied(), *state.membership_state.committed().log_id(), said];
     known.into_iter().flatten().max_by_key(|id| id.index)
 }
 
-fn append_to(request: &AppendRequest, state: &RaftState) -> Valid {
+fn append_to(request: &AppendRequest, state: &RaftState, floor: Option<LogId>) -> Valid {
     let log = &state.log_ids;
-    let floor = floor(state);
     if let Some(floor) = floor {
         let is_ours = |id: &LogId| {
             let ours = if id.index <= floor.index { log.get(id.index) } else { None };
@@ -207,7 +208,7 @@ fn append_to(request: &AppendRequest, state: &RaftState) -> Valid {
         // A leader that has been replaced may still send what was never committed: openraft tells it of the newer one.
         let counts = request.vote >= *state.vote_ref();
         let mut ids = sent(request).filter(|_| counts).chain(&request.leader_commit);
-        ensure(ids.all(is_ours), "it contradicts what is committed here")?;
+        ensure(ids.all(is_ours), "it contradicts what is committed here, or said by the same leader")?;
     }
     // A leader holds everything committed. So an entry of a later term than a committed one has a higher index.
     if let (Some(commit), Some(last)) = (&request.leader_commit, log.last()) {
@@ -220,12 +221,13 @@ fn append_to(request: &AppendRequest, state: &RaftState) -> Valid {
     ensure(!grows, "too many entries wait to be committed")
 }
 
-fn snapshot_over(meta: &SnapshotMeta, state: &RaftState) -> Valid {
+fn snapshot_over(meta: &SnapshotMeta, state: &RaftState, floor: Option<LogId>) -> Valid {
     let (Some(last), Some(changed)) = (&meta.last_log_id, meta.last_membership.log_id()) else { return Ok(()) };
     let known = state.log_ids.last().map_or(0, |id| id.index);
     ensure(last.index <= known.saturating_add(AHEAD_MAX), "the index is beyond all measure")?;
-    if let Some(floor) = floor(state) {
-        ensure(agree(last, &floor) && agree(changed, &floor), "it contradicts what is committed here")?;
+    if let Some(floor) = floor {
+        let agrees = agree(last, &floor) && agree(changed, &floor);
+        ensure(agrees, "it contradicts what is committed here, or said by the same leader")?;
     }
     let committed = state.membership_state.committed();
     let same = |ours: &StoredMembership| {

@@ -16,7 +16,9 @@ use super::{Answer, Call, Message, Refusal, Reply};
 use crate::state::{Command, GroupData, VALUE_BYTES_MAX, VALUES_MAX};
 use crate::store::Standing;
 use crate::testing::hello;
-use crate::types::{AppendRequest, SnapshotMeta, StoredMembership, TransferRequest, Vote, VoteRequest, VoteResponse};
+use crate::types::{
+    AppendRequest, Entry, LogId, SnapshotMeta, StoredMembership, TransferRequest, Vote, VoteRequest, VoteResponse,
+};
 use crate::{LedgerEntry, Member, NodeId};
 
 fn why(call: Call) -> String {
@@ -227,6 +229,8 @@ fn after_commit(calls: impl IntoIterator<Item = RaftCall>) -> Vec<Reply> {
     replies
 }
 
+const CONTRADICTS: &str = "it contradicts what is committed here, or said by the same leader";
+
 fn malformed(reply: &Reply) -> &str {
     let Err(Refusal::Malformed(why)) = reply else { panic!("{reply:?}") };
     why
@@ -249,10 +253,28 @@ fn what_contradicts_a_committed_entry_is_refused_and_later_words_are_taken() {
         call(Some(log_id(2, 4)), Some(log_id(2, 4))),
     ]);
     for reply in &replies[..4] {
-        assert_eq!(malformed(reply), "it contradicts what is committed here");
+        assert_eq!(malformed(reply), CONTRADICTS);
     }
-    assert_eq!(malformed(&replies[4]), "it contradicts what is committed here");
+    assert_eq!(malformed(&replies[4]), CONTRADICTS);
     assert!(replies[5].is_ok(), "{:?}", replies[5]);
+}
+
+/// Found by `make fuzz`.
+#[test]
+fn a_leader_does_not_take_its_word_back() {
+    let call = |term, prev_log_id, entries: Vec<LogId>| {
+        let entry = |log_id| Entry { log_id, payload: EntryPayload::Blank };
+        let entries = entries.into_iter().map(entry).collect();
+        let vote = Vote::new_committed(term, CALLER);
+        RaftCall::Append(AppendRequest { vote, prev_log_id: Some(prev_log_id), entries, leader_commit: None })
+    };
+    let same = call(5, log_id(2, 6), vec![log_id(4, 7)]);
+    let other = call(5, log_id(3, 7), Vec::new());
+    let newer = call(6, log_id(3, 7), Vec::new());
+    let replies = after_commit([same, other, newer]);
+    assert!(replies[0].is_ok(), "{:?}", replies[0]);
+    assert_eq!(malformed(&replies[1]), CONTRADICTS, "4.7 is not committed, but said in this term");
+    assert!(matches!(replies[2], Ok(Answer::Append(AppendEntriesResponse::Conflict))), "{:?}", replies[2]);
 }
 
 /// Seen in the simulation: the replaced leader was told that it makes no sense, not that there is a newer one.
@@ -279,7 +301,7 @@ fn a_snapshot_that_contradicts_what_is_committed_is_refused() {
     let mut far = snapshot_meta(1 << 43);
     far.last_log_id = Some(log_id(5, 1 << 43));
     let replies = after_commit([call(same_place), call(other_membership), call(far), call(snapshot_meta(64))]);
-    assert_eq!(malformed(&replies[0]), "it contradicts what is committed here");
+    assert_eq!(malformed(&replies[0]), CONTRADICTS);
     assert_eq!(malformed(&replies[1]), "its membership contradicts the one that is committed here");
     assert_eq!(malformed(&replies[2]), "the index is beyond all measure");
     assert!(replies[3].is_ok(), "{:?}", replies[3]);
@@ -289,7 +311,7 @@ fn a_snapshot_that_contradicts_what_is_committed_is_refused() {
 fn numbers_cannot_be_used_up_nor_the_log_filled() {
     let vote = |term| RaftCall::Vote(VoteRequest::new(Vote::new(term, CALLER), Some(log_id(2, 6))));
     let mut endless = append();
-    let entry = |index| crate::types::Entry { log_id: log_id(2, index), payload: EntryPayload::Blank };
+    let entry = |index| Entry { log_id: log_id(2, index), payload: EntryPayload::Blank };
     endless.entries.extend((7..2000).map(entry));
     let replies = after_commit([vote(u64::MAX), vote(1 << 62), RaftCall::Append(endless), vote(1000)]);
     assert_eq!(malformed(&replies[0]), "the term is beyond all measure");
