@@ -18,7 +18,7 @@ use crate::NodeId;
 use crate::rules::{Rule, holds};
 use crate::shared::Shared;
 use crate::store::{ClusterId, Standing};
-use crate::types::{LogId, Raft, Snapshot, TypeConfig};
+use crate::types::{AppendRequest, AppendResponse, LogId, Raft, Snapshot, SnapshotResponse, TypeConfig};
 
 /// Word from the leader that this member has been removed.
 #[derive(Debug)]
@@ -165,7 +165,11 @@ impl Endpoint {
         if !matches!(call, RaftCall::PreVote(_)) {
             self.join(cluster).await?;
         }
-        self.forward(&raft.ok_or(Refusal::NotRunning)?, call).await
+        let raft = raft.ok_or(Refusal::NotRunning)?;
+        match follow(&raft, call).await? {
+            Ok(call) => self.forward(&raft, call).await,
+            Err(answer) => Ok(answer),
+        }
     }
 
     async fn join(&self, cluster: ClusterId) -> Result<(), Refusal> {
@@ -190,8 +194,7 @@ impl Endpoint {
             RaftCall::Append(request) => {
                 let vote = request.vote;
                 let response = raft.append_entries(request).await.map_err(failed)?;
-                if response.is_success() || matches!(response, openraft::raft::AppendEntriesResponse::PartialSuccess(_))
-                {
+                if response.is_success() || matches!(response, AppendResponse::PartialSuccess(_)) {
                     self.shared.heard_leader(vote.leader_id.term, vote.leader_id.voted_for);
                 }
                 Ok(Answer::Append(response))
@@ -215,6 +218,27 @@ async fn consistent(raft: &Raft, call: RaftCall) -> Result<RaftCall, Refusal> {
     let said = raft.watch_log_progress().get().and_then(|point| Some((point.vote, point.last_log_id?)));
     let checked = raft.with_raft_state(move |state| validate::consistent(&call, state, said).map(|()| call)).await;
     checked.map_err(|error| Refusal::Failed(error.to_string()))?
+}
+
+/// Follows the leader of a call before the call counts, and checks it again: until then this member may itself lead, and
+/// commit what the call contradicts between the check and the call. The error is the answer of whoever knows a newer leader.
+async fn follow(raft: &Raft, call: RaftCall) -> Result<Result<RaftCall, Answer>, Refusal> {
+    let vote = match &call {
+        RaftCall::Append(request) => request.vote,
+        RaftCall::Snapshot { vote, .. } => *vote,
+        _ => return Ok(Ok(call)),
+    };
+    if raft.metrics().borrow_watched().vote == vote {
+        return Ok(Ok(call));
+    }
+    let nothing = AppendRequest { vote, prev_log_id: None, entries: Vec::new(), leader_commit: None };
+    match (raft.append_entries(nothing).await.map_err(failed)?, &call) {
+        (AppendResponse::HigherVote(newer), RaftCall::Snapshot { .. }) => {
+            Ok(Err(Answer::Snapshot(SnapshotResponse::new(newer))))
+        }
+        (higher @ AppendResponse::HigherVote(_), _) => Ok(Err(Answer::Append(higher))),
+        _ => consistent(raft, call).await.map(Ok),
+    }
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "for map_err")]
