@@ -198,18 +198,20 @@ fn floor(state: &RaftState, vote: &Vote, said: Option<(Vote, LogId)>) -> Option<
     known.into_iter().flatten().max_by_key(|id| id.index)
 }
 
+fn agrees_with<'a>(state: &RaftState, floor: Option<LogId>, ids: impl IntoIterator<Item = &'a LogId>) -> Valid {
+    let Some(floor) = floor else { return Ok(()) };
+    let is_ours = |id: &LogId| {
+        let ours = if id.index <= floor.index { state.log_ids.get(id.index) } else { None };
+        agree(id, &floor) && ours.is_none_or(|ours| ours == *id)
+    };
+    ensure(ids.into_iter().all(is_ours), "it contradicts what is committed here, or said by the same leader")
+}
+
 fn append_to(request: &AppendRequest, state: &RaftState, floor: Option<LogId>) -> Valid {
     let log = &state.log_ids;
-    if let Some(floor) = floor {
-        let is_ours = |id: &LogId| {
-            let ours = if id.index <= floor.index { log.get(id.index) } else { None };
-            agree(id, &floor) && ours.is_none_or(|ours| ours == *id)
-        };
-        // A leader that has been replaced may still send what was never committed: openraft tells it of the newer one.
-        let counts = request.vote >= *state.vote_ref();
-        let mut ids = sent(request).filter(|_| counts).chain(&request.leader_commit);
-        ensure(ids.all(is_ours), "it contradicts what is committed here, or said by the same leader")?;
-    }
+    // A leader that has been replaced may still send what was never committed: openraft tells it of the newer one.
+    let counts = request.vote >= *state.vote_ref();
+    agrees_with(state, floor, sent(request).filter(|_| counts).chain(&request.leader_commit))?;
     // A leader holds everything committed. So an entry of a later term than a committed one has a higher index.
     if let (Some(commit), Some(last)) = (&request.leader_commit, log.last()) {
         let ours = if commit.index >= last.index { Some(*last) } else { log.get(commit.index) };
@@ -225,17 +227,13 @@ fn snapshot_over(meta: &SnapshotMeta, state: &RaftState, floor: Option<LogId>) -
     let (Some(last), Some(changed)) = (&meta.last_log_id, meta.last_membership.log_id()) else { return Ok(()) };
     let known = state.log_ids.last().map_or(0, |id| id.index);
     ensure(last.index <= known.saturating_add(AHEAD_MAX), "the index is beyond all measure")?;
-    if let Some(floor) = floor {
-        let agrees = agree(last, &floor) && agree(changed, &floor);
-        ensure(agrees, "it contradicts what is committed here, or said by the same leader")?;
+    agrees_with(state, floor, [last, changed])?;
+    for ours in [state.membership_state.committed(), state.membership_state.effective()] {
+        let Some(id) = ours.log_id().filter(|id| Some(id.index) <= floor.map(|floor| floor.index)) else { continue };
+        let same = id.index != changed.index || **ours == meta.last_membership;
+        ensure(same, "its membership contradicts the one here")?;
+        ensure(id.index <= changed.index || id.index > last.index, "its membership is older than the one here")?;
     }
-    let committed = state.membership_state.committed();
-    let same = |ours: &StoredMembership| {
-        ours.log_id().is_none_or(|id| id.index != changed.index) || *ours == meta.last_membership
-    };
-    ensure(same(committed), "its membership contradicts the one that is committed here")?;
-    let older = committed.log_id().is_some_and(|id| id.index <= last.index && id.index > changed.index);
-    ensure(!older, "its membership is older than the one that is committed here")?;
     // Possible, and no fault: openraft then drops its own later entries. But one of its debug assertions says never.
     let drops = state.log_ids.last().is_some_and(|ours| ours.index < last.index && term(ours) > term(last));
     ensure(!(cfg!(debug_assertions) && drops), "a debug build of openraft cannot drop the entries that it replaces")
