@@ -15,9 +15,7 @@ use openraft::EntryPayload;
 
 use super::message::RaftCall;
 use super::{Answer, Call, Hello, Message, Refusal};
-use crate::types::{
-    AppendRequest, AppendResponse, LogId, RaftState, SnapshotMeta, StoredMembership, Vote, VoteRequest,
-};
+use crate::types::{AppendRequest, AppendResponse, LogId, RaftState, SnapshotMeta, Vote, VoteRequest};
 use crate::{Member, NodeId};
 
 /// Longest member name: that of a DNS name.
