@@ -216,7 +216,8 @@ impl Endpoint {
 /// Checks a call against openraft's present state, inside its own task.
 async fn consistent(raft: &Raft, call: RaftCall) -> Result<RaftCall, Refusal> {
     let said = raft.watch_log_progress().get().and_then(|point| Some((point.vote, point.last_log_id?)));
-    let checked = raft.with_raft_state(move |state| validate::consistent(&call, state, said).map(|()| call)).await;
+    let own = raft.metrics().borrow_watched().id;
+    let checked = raft.with_raft_state(move |state| validate::consistent(own, &call, state, said).map(|()| call)).await;
     checked.map_err(|error| Refusal::Failed(error.to_string()))?
 }
 

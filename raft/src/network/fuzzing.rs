@@ -141,6 +141,8 @@ impl Target {
                 }
                 let lives = raft.with_raft_state(|_| ()).await;
                 lives.unwrap_or_else(|error| panic!("openraft has ended: {error}; last {input}"));
+                let applies = raft.get_snapshot().await;
+                applies.unwrap_or_else(|error| panic!("its state machine has ended: {error}; last {input}"));
                 self.must_be_well(&raft, &data.borrow(), &input);
                 if let Some(reply) = reply {
                     write_reply(&reply).unwrap();

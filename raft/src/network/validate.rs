@@ -171,7 +171,7 @@ fn snapshot(vote: &Vote, meta: &SnapshotMeta) -> Valid {
 
 /// Checks a call against what openraft holds. `said`: up to where the log here is the word of which leader. Never refuses what a
 /// correct leader sends, however late it arrives: it only leans on what is committed, and on what the same leader has said.
-pub(crate) fn consistent(call: &RaftCall, state: &RaftState, said: Option<(Vote, LogId)>) -> Valid {
+pub(crate) fn consistent(own: NodeId, call: &RaftCall, state: &RaftState, said: Option<(Vote, LogId)>) -> Valid {
     let known_term = state.vote_ref().leader_id.term;
     let near = |term: u64| ensure(term <= known_term.saturating_add(AHEAD_MAX), "the term is beyond all measure");
     match call {
@@ -184,7 +184,12 @@ pub(crate) fn consistent(call: &RaftCall, state: &RaftState, said: Option<(Vote,
             near(vote.leader_id.term)?;
             snapshot_over(meta, state, floor(state, vote, said))
         }
-        RaftCall::Transfer(request) => near(request.from_leader().leader_id.term),
+        RaftCall::Transfer(request) => {
+            near(request.from_leader().leader_id.term)?;
+            // It could only win by votes that no correct member gives, and would then apply what it does not hold.
+            let lacks = *request.to_node_id() == own && state.log_ids.last() < state.cluster_committed();
+            ensure(!lacks, "a member that lacks what is committed is no successor")
+        }
     }
 }
 
@@ -217,7 +222,9 @@ fn append_to(request: &AppendRequest, state: &RaftState, floor: Option<LogId>) -
     }
     let committed = state.local_committed().map_or(0, |id| id.index);
     let waits = |id: &LogId| id.index.saturating_sub(committed) > UNCOMMITTED_MAX;
-    let grows = request.entries.last().is_some_and(|entry| waits(&entry.log_id));
+    // Behind a gap nothing is stored: a new member is tried with the newest entries first.
+    let stored = request.prev_log_id.is_none_or(|id| log.last().is_some_and(|last| id.index <= last.index));
+    let grows = stored && request.entries.last().is_some_and(|entry| waits(&entry.log_id));
     ensure(!grows, "too many entries wait to be committed")
 }
 

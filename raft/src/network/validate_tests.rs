@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 
-use openraft::raft::AppendEntriesResponse;
 use openraft::{EntryPayload, Membership};
 
 use super::fuzzing::Target;
@@ -17,7 +16,8 @@ use crate::state::{Command, GroupData, VALUE_BYTES_MAX, VALUES_MAX};
 use crate::store::Standing;
 use crate::testing::hello;
 use crate::types::{
-    AppendRequest, Entry, LogId, SnapshotMeta, StoredMembership, TransferRequest, Vote, VoteRequest, VoteResponse,
+    AppendRequest, AppendResponse, Entry, LogId, SnapshotMeta, StoredMembership, TransferRequest, Vote, VoteRequest,
+    VoteResponse,
 };
 use crate::{LedgerEntry, Member, NodeId};
 
@@ -206,11 +206,11 @@ fn an_answer_that_no_correct_member_gives_is_not_used() {
     let append = asked(RaftCall::Append(append()));
     let vote = asked(RaftCall::Vote(vote));
     let outcome = |response| answer(&append, &Answer::Append(response));
-    assert_eq!(outcome(AppendEntriesResponse::Success), Ok(()));
-    assert_eq!(outcome(AppendEntriesResponse::HigherVote(Vote::new(9, TARGET))), Ok(()));
-    assert!(outcome(AppendEntriesResponse::Conflict).is_err(), "there is nothing before the first entry");
-    assert!(outcome(AppendEntriesResponse::PartialSuccess(Some(log_id(2, 99)))).is_err());
-    assert!(outcome(AppendEntriesResponse::HigherVote(Vote::new(u64::MAX, TARGET))).is_err());
+    assert_eq!(outcome(AppendResponse::Success), Ok(()));
+    assert_eq!(outcome(AppendResponse::HigherVote(Vote::new(9, TARGET))), Ok(()));
+    assert!(outcome(AppendResponse::Conflict).is_err(), "there is nothing before the first entry");
+    assert!(outcome(AppendResponse::PartialSuccess(Some(log_id(2, 99)))).is_err());
+    assert!(outcome(AppendResponse::HigherVote(Vote::new(u64::MAX, TARGET))).is_err());
     let voted = |by| Answer::Vote(VoteResponse::new(Vote::new(9, by), None, false));
     assert_eq!(answer(&vote, &voted(TARGET)), Ok(()));
     assert!(answer(&vote, &voted(CALLER)).is_err(), "the caller knows its own votes");
@@ -225,7 +225,7 @@ fn after_commit(calls: impl IntoIterator<Item = RaftCall>) -> Vec<Reply> {
     let own = target.id().to_string();
     let all = [RaftCall::Append(append())].into_iter().chain(calls);
     let mut replies = target.feed(all.map(|call| text(call).replace(&TARGET.to_string(), &own).into_bytes()));
-    assert!(matches!(replies.remove(0), Ok(Answer::Append(AppendEntriesResponse::Success))));
+    assert!(matches!(replies.remove(0), Ok(Answer::Append(AppendResponse::Success))));
     replies
 }
 
@@ -259,6 +259,19 @@ fn what_contradicts_a_committed_entry_is_refused_and_later_words_are_taken() {
     assert!(replies[5].is_ok(), "{:?}", replies[5]);
 }
 
+/// Found by `make fuzz`: elected by votes that no correct member gives, it applied what it did not hold.
+#[test]
+fn a_member_that_lacks_what_is_committed_is_no_successor() {
+    let vote = Vote::new_committed(5, CALLER);
+    let ahead = AppendRequest { vote, prev_log_id: Some(log_id(5, 9)), entries: Vec::new(), leader_commit: None };
+    let ahead = RaftCall::Append(AppendRequest { leader_commit: Some(log_id(5, 9)), ..ahead });
+    let to = |target| RaftCall::Transfer(TransferRequest::new(vote, target, Some(log_id(2, 6))));
+    let replies = after_commit([ahead, to(TARGET), to(NodeId(3))]);
+    assert!(matches!(replies[0], Ok(Answer::Append(AppendResponse::Conflict))), "{:?}", replies[0]);
+    assert_eq!(malformed(&replies[1]), "a member that lacks what is committed is no successor");
+    assert!(replies[2].is_ok(), "{:?}", replies[2]);
+}
+
 /// Found by `make fuzz`.
 #[test]
 fn a_leader_does_not_take_its_word_back() {
@@ -274,7 +287,7 @@ fn a_leader_does_not_take_its_word_back() {
     let replies = after_commit([same, other, newer]);
     assert!(replies[0].is_ok(), "{:?}", replies[0]);
     assert_eq!(malformed(&replies[1]), CONTRADICTS, "4.7 is not committed, but said in this term");
-    assert!(matches!(replies[2], Ok(Answer::Append(AppendEntriesResponse::Conflict))), "{:?}", replies[2]);
+    assert!(matches!(replies[2], Ok(Answer::Append(AppendResponse::Conflict))), "{:?}", replies[2]);
 }
 
 /// Seen in the simulation: the replaced leader was told that it makes no sense, not that there is a newer one.
@@ -285,8 +298,7 @@ fn a_replaced_leader_is_told_of_the_newer_one_whatever_it_sends() {
     late.prev_log_id = Some(log_id(1, 3));
     let replies = after_commit([RaftCall::Append(late)]);
     let newer = Vote::new_committed(2, CALLER);
-    let told =
-        |reply: &Reply| matches!(reply, Ok(Answer::Append(AppendEntriesResponse::HigherVote(vote))) if *vote == newer);
+    let told = |reply: &Reply| matches!(reply, Ok(Answer::Append(AppendResponse::HigherVote(vote))) if *vote == newer);
     assert!(told(&replies[0]), "{:?}", replies[0]);
 }
 
@@ -318,9 +330,15 @@ fn numbers_cannot_be_used_up_nor_the_log_filled() {
     let mut endless = append();
     let entry = |index| Entry { log_id: log_id(2, index), payload: EntryPayload::Blank };
     endless.entries.extend((7..2000).map(entry));
-    let replies = after_commit([vote(u64::MAX), vote(1 << 62), RaftCall::Append(endless), vote(1000)]);
+    // Seen in the simulation: a new member of an old group is tried with its newest entries.
+    let mut behind_a_gap = endless.clone();
+    behind_a_gap.prev_log_id = Some(log_id(2, 1499));
+    behind_a_gap.entries.drain(..1500);
+    let (endless, behind_a_gap) = (RaftCall::Append(endless), RaftCall::Append(behind_a_gap));
+    let replies = after_commit([vote(u64::MAX), vote(1 << 62), endless, behind_a_gap, vote(1000)]);
     assert_eq!(malformed(&replies[0]), "the term is beyond all measure");
     assert_eq!(malformed(&replies[1]), "the term is beyond all measure");
     assert_eq!(malformed(&replies[2]), "too many entries wait to be committed");
-    assert!(replies[3].is_ok(), "{:?}", replies[3]);
+    assert!(matches!(replies[3], Ok(Answer::Append(AppendResponse::Conflict))), "{:?}", replies[3]);
+    assert!(replies[4].is_ok(), "{:?}", replies[4]);
 }
