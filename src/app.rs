@@ -26,7 +26,7 @@ use crate::gate::Gate;
 use crate::metrics::{Metrics, NotifierMetrics};
 use crate::prometheus::file;
 use crate::proxy::{self, Proxy, ProxySettings};
-use crate::render::{render, render_gated};
+use crate::render::{render, render_for, render_gated};
 use crate::role::{Renderer, RoleController};
 
 /// Part of the grace delay that is kept for open requests when the handover takes all the time it may.
@@ -48,7 +48,7 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
 pub fn init(settings: &InitSettings) -> anyhow::Result<()> {
     let source = &settings.source;
     let bytes = std::fs::read(source).with_context(|| format!("config {}", source.display()))?;
-    let rendered = render(&bytes).with_context(|| format!("config {}", source.display()))?;
+    let rendered = render_for(&bytes, settings.gate).with_context(|| format!("config {}", source.display()))?;
     for warning in &rendered.warnings {
         tracing::warn!(%warning, "configuration");
     }
@@ -204,9 +204,9 @@ fn log_start(member: &Member, api: &Api, raft: SocketAddr) {
     );
 }
 
-/// Renders, with a gate for its port, which is that of the admin listener; the gate gets the entries that lead to it.
+/// Renders, with a gate for its address, which is that of the admin listener; the gate gets the entries that lead to it.
 fn renderer(gate: Option<Gate>, api: &Api) -> Renderer {
-    let port = api.admin_addr.port();
+    let address = api.admin_addr;
     let Some(gate) = gate else {
         return Arc::new(|source| render(source).map_err(|error| error.to_string()));
     };
@@ -220,7 +220,7 @@ fn renderer(gate: Option<Gate>, api: &Api) -> Renderer {
         }
     });
     Arc::new(move |source| {
-        let gated = render_gated(source, port).map_err(|error| error.to_string())?;
+        let gated = render_gated(source, address).map_err(|error| error.to_string())?;
         rendered.send_replace((gated.remotes, gated.longest_interval));
         Ok(gated.rendered)
     })
