@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{Api, ApiInputs, Fallback, listen};
 use crate::config::{GroupSettings, InitSettings, Settings};
 use crate::discovery::{DialResolver, Discovery};
-use crate::gate::Gate;
+use crate::gate::{Gate, Routes, UngatedStatus};
 use crate::metrics::{Metrics, NotifierMetrics};
 use crate::prometheus::file;
 use crate::proxy::{self, Proxy, ProxySettings};
@@ -91,7 +91,7 @@ impl App {
         let role = if let Some(role) = &settings.role {
             Some(RoleController::build(role, handle.clone(), renderer(gate.clone(), &api), notifier.clone())?)
         } else {
-            handle.set_eligibility(Eligibility { eligible: false, reason: "a witness never acts".into() });
+            handle.set_eligibility(Eligibility { reason: "a witness never acts".into(), ..Eligibility::default() });
             None
         };
         let dns_server = settings.discovery.dns_server;
@@ -115,6 +115,9 @@ impl App {
         let (role_handle, role) = role.unzip();
         let mut metrics = Metrics::new(&member.name, &handle, role_handle.as_ref().map(|role| (role, &notifier)));
         metrics.register_discovery(lookups);
+        if let Some(gate) = gate.clone() {
+            metrics.register_gate(Box::new(move || gate.status()));
+        }
         if settings.runtime_metrics {
             metrics.register_process();
         }
@@ -210,18 +213,24 @@ fn renderer(gate: Option<Gate>, api: &Api) -> Renderer {
     let Some(gate) = gate else {
         return Arc::new(|source| render(source).map_err(|error| error.to_string()));
     };
-    let (rendered, mut remotes) = watch::channel((Vec::new(), Duration::ZERO));
+    let (rendered, mut routes) = watch::channel(Routes::default());
     tokio::spawn(async move {
-        while remotes.changed().await.is_ok() {
-            let (remotes, longest_interval) = remotes.borrow_and_update().clone();
-            if let Err(error) = gate.apply(&remotes, longest_interval).await {
+        while routes.changed().await.is_ok() {
+            let routes = routes.borrow_and_update().clone();
+            if let Err(error) = gate.apply(routes).await {
                 tracing::error!(%error, "an entry of remote_write cannot be gated: its requests are answered with 503");
             }
         }
     });
     Arc::new(move |source| {
         let gated = render_gated(source, address).map_err(|error| error.to_string())?;
-        rendered.send_replace((gated.remotes, gated.longest_interval));
+        let ungated = gated.ungated.into_iter().map(|entry| UngatedStatus {
+            reason: entry.reason.to_string(),
+            label: entry.label,
+            line: entry.line,
+        });
+        let (remotes, longest_interval) = (gated.remotes, gated.longest_interval);
+        rendered.send_replace(Routes { remotes, ungated: ungated.collect(), longest_interval });
         Ok(gated.rendered)
     })
 }

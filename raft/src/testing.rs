@@ -58,6 +58,7 @@ pub(crate) fn hello(number: u64, standing: Standing) -> Hello {
         founds: true,
         uptime_ms: 60_000,
         eligible: true,
+        prepared: true,
         eligibility_reason: "ready".into(),
     }
 }

@@ -182,6 +182,7 @@ impl Shared {
             leadership: &inputs.group.leadership.borrow().clone(),
             group: &inputs.group.status.borrow().clone(),
             role: inputs.role.as_ref().map(|role| role.status.borrow().clone()).as_deref(),
+            gate: inputs.gate.as_ref().map(Gate::status),
             settings_warnings: &inputs.warnings,
             readiness: self.readiness(),
             shutting_down: inputs.shutting_down.is_cancelled(),

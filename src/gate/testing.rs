@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use super::remote::{ClientSettings, QueueSettings, RemoteSettings, RemoteUrl};
 use super::wire::testing::{body, message, v1, v2};
 use super::wire::{CONTENT_TYPE_V2, Version};
-use super::{Gate, GateSettings, lock};
+use super::{Gate, GateSettings, Routes, lock};
 
 /// Settings of a remote `r` with a URL.
 pub(super) fn settings(url: &str) -> RemoteSettings {
@@ -34,6 +34,11 @@ pub(super) fn settings(url: &str) -> RemoteSettings {
         queue: QueueSettings { batch_send_deadline: Duration::ZERO, max_backoff: Duration::ZERO },
         line: 1,
     }
+}
+
+/// A render with these remotes.
+pub(super) fn routes(remotes: &[RemoteSettings]) -> Routes {
+    Routes { remotes: remotes.to_vec(), ..Routes::default() }
 }
 
 /// Authority without an end.
@@ -342,7 +347,7 @@ impl Member {
             tls_base: dir.path().to_owned(),
         };
         let gate = Gate::start(settings, handle).unwrap();
-        gate.apply(&[remote], Duration::ZERO).await.unwrap();
+        gate.apply(routes(&[remote])).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = super::listener::router(gate.clone()).into_make_service_with_connect_info::<SocketAddr>();
@@ -367,11 +372,11 @@ impl Member {
 
     /// Waits for a phase.
     pub(super) async fn is(&self, phase: &str) {
-        eventually(&format!("{phase}, not {:?}", self.gate.status()), || self.status().phase == phase).await;
+        eventually(&format!("{phase}, not {:?}", self.gate.status()), || self.status().phase.name() == phase).await;
     }
 
     pub(super) fn status(&self) -> super::RemoteStatus {
-        self.gate.status().remove(0)
+        self.gate.status().remotes.remove(0)
     }
 }
 

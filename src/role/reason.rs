@@ -162,7 +162,7 @@ fn ability(state: &State) -> Eligibility {
         let error = state.retry.error.as_deref().unwrap_or("it is being asked");
         return no(&format!("Prometheus has not loaded a configuration of this sidecar yet: {error}"));
     }
-    Eligibility { eligible: true, reason: "Prometheus is ready and healthy".to_owned() }
+    Eligibility { eligible: true, prepared: true, reason: "Prometheus is ready and healthy".to_owned() }
 }
 
 fn can_lead(state: &State) -> bool {
@@ -170,12 +170,12 @@ fn can_lead(state: &State) -> bool {
 }
 
 fn no(reason: &str) -> Eligibility {
-    Eligibility { eligible: false, reason: reason.to_owned() }
+    Eligibility { reason: reason.to_owned(), ..Eligibility::default() }
 }
 
 /// The status for the API; `applied_at_unix_ms` is the runner's to fill in.
 pub(super) fn status(state: &State, reason: String) -> RoleStatus {
-    let Eligibility { eligible, reason: eligibility_reason } = eligibility(state);
+    let Eligibility { eligible, reason: eligibility_reason, .. } = eligibility(state);
     let errors: Vec<_> = state.source_error.iter().chain(&state.retry.error).cloned().collect();
     // Equal configurations need no reload when the role changes: then the role in force is the wanted one.
     let applied_role = if state.in_force() { state.wanted } else { state.applied }.map(|target| target.role);

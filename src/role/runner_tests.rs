@@ -129,6 +129,7 @@ impl Bench {
                 api_url: String::new(),
                 prometheus_url: String::new(),
                 eligible: Some(true),
+                prepared: Some(true),
                 eligibility_reason: String::new(),
                 last_contact_ms: Some(1),
             }];

@@ -270,6 +270,7 @@ mod tests {
             api_url: String::new(),
             prometheus_url: String::new(),
             eligible,
+            prepared: Some(false),
             eligibility_reason: "Prometheus does not run".to_owned(),
             last_contact_ms: None,
         }

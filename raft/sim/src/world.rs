@@ -249,7 +249,11 @@ impl World {
         let machine = &mut self.machines[id.0];
         machine.eligible = eligible;
         if let Some(process) = &machine.process {
-            process.handle.set_eligibility(Eligibility { eligible, reason: "told by the simulation".into() });
+            process.handle.set_eligibility(Eligibility {
+                eligible,
+                prepared: eligible,
+                reason: "told by the simulation".into(),
+            });
         }
     }
 

@@ -108,6 +108,9 @@ pub(crate) struct Hello {
     pub(crate) uptime_ms: u64,
     /// Whether it can do the leader's work.
     pub(crate) eligible: bool,
+    /// Whether it could take over without losing anything; older members do not say.
+    #[serde(default)]
+    pub(crate) prepared: bool,
     /// Why it can or cannot.
     pub(crate) eligibility_reason: String,
 }

@@ -179,6 +179,7 @@ impl<'a> Reader<'a> {
             founds: self.flaw(),
             uptime_ms: self.number(),
             eligible: self.flaw(),
+            prepared: self.flaw(),
             eligibility_reason: self.text(),
         }))
     }

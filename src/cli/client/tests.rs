@@ -58,6 +58,7 @@ async fn member_list_prints_the_members() {
             api_url: String::new(),
             prometheus_url: String::new(),
             eligible: Some(true),
+            prepared: Some(true),
             eligibility_reason: String::new(),
             last_contact_ms: Some(20),
         });
