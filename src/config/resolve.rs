@@ -229,6 +229,7 @@ fn role(raw: &RawFlags, shutdown_grace: Option<Duration>, check: &mut Check) -> 
         readiness: readiness?,
         health: health?,
         demote_timeout: defaults::DEMOTE_TIMEOUT_MAX.min(shutdown_grace? / 2),
+        cover_timeout: shutdown_grace? / 3,
     })
 }
 

@@ -9,7 +9,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
 use super::drain::drain;
+use super::fence::Tenure;
 use super::forward::Remote;
 use super::runtime::Inner;
 use super::spool::AGE_MAX;
@@ -22,7 +25,8 @@ const FILES_PERIOD: Duration = Duration::from_secs(30);
 
 /// The life of one remote: follows tenures, and does the work of every period.
 pub(super) async fn work(gate: Weak<Inner>, remote: Arc<Remote>) {
-    let Some((mut tenure, period)) = gate.upgrade().map(|gate| (gate.tenure.clone(), gate.settings.watermark_period))
+    let Some((mut tenure, yields, period)) =
+        gate.upgrade().map(|gate| (gate.tenure.clone(), gate.yields.subscribe(), gate.settings.watermark_period))
     else {
         return;
     };
@@ -50,7 +54,7 @@ pub(super) async fn work(gate: Weak<Inner>, remote: Arc<Remote>) {
                 tokio::select! {
                     biased;
                     () = current.ended() => {}
-                    () = drain(&remote, &current) => current.ended().await,
+                    () = act(&remote, &current, yields.clone()) => {}
                 }
                 remote.end_tenure();
             }
@@ -60,6 +64,30 @@ pub(super) async fn work(gate: Weak<Inner>, remote: Arc<Remote>) {
         }
     };
     tokio::join!(chores, follow);
+}
+
+/// Acts as the writer, except while leadership is being handed over. To be dropped when the tenure ends.
+async fn act(remote: &Remote, tenure: &Arc<Tenure>, mut yields: watch::Receiver<bool>) {
+    loop {
+        let writes = async {
+            drain(remote, tenure).await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            biased;
+            () = is(&mut yields, true) => remote.shelf.stand_by(),
+            () = writes => {}
+        }
+        is(&mut yields, false).await;
+        remote.shelf.catch_up(tenure);
+    }
+}
+
+/// Completes when the gate gives way, or no longer does; never once the gate is gone.
+async fn is(yields: &mut watch::Receiver<bool>, wanted: bool) {
+    if yields.wait_for(|yields| *yields == wanted).await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// The writer publishes how far it has got; a standby forgets what it need not keep.

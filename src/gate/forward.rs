@@ -10,6 +10,7 @@
 //! Invariants: a batch that passes through is open in the watermark from before its first byte until its answer, also when
 //! Prometheus leaves in between. Without an answer Prometheus gets 502 or 504 and repeats the request itself.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -22,14 +23,17 @@ use tokio::sync::watch;
 
 use super::answer::{accepted, passed, refusal};
 use super::client::{Answer, Client, SendError};
+use super::cover::Reach;
 use super::fence::Tenure;
+use super::prometheus::QueueSince;
 use super::remote::RemoteSettings;
+use super::runtime::GateSettings;
 use super::spool::{Batch, Format, SpoolError};
-use super::standby::{Route, Shelf};
+use super::standby::{Phase, Route, Shelf};
 use super::status::{Counts, count};
-use super::watermark::{BatchKey, FUTURE_TOLERANCE, Outcome, Publisher, Timing, Watermark};
+use super::watermark::{BatchKey, FUTURE_TOLERANCE, Outcome, Publisher, Timing, Watermark, key, usable};
 use super::wire::{CONTENT_ENCODING, Summary, Version};
-use super::{TimeRange, headers, lock, wall_ms};
+use super::{TimeRange, headers, lock, margin, wall_ms};
 
 /// Changes of authority that one request may meet.
 const ROUTES_MAX: usize = 4;
@@ -51,6 +55,8 @@ pub(super) struct Progress {
 pub(super) struct Remote {
     settings: Mutex<Arc<RemoteSettings>>,
     base: PathBuf,
+    /// Directory of its spool.
+    pub(super) dir: PathBuf,
     /// What standbys keep below the watermark, in milliseconds.
     pub(super) margin_ms: AtomicI64,
     pub(super) shelf: Shelf,
@@ -60,8 +66,8 @@ pub(super) struct Remote {
     live: watch::Sender<Option<HeaderMap>>,
     pub(super) counts: Counts,
     pub(super) seen: Mutex<Seen>,
-    /// Since when this remote's queue in the own Prometheus has run unchanged, in Unix milliseconds.
-    pub(super) covered_since_ms: Mutex<Option<i64>>,
+    /// Since when this remote's queue in the own Prometheus has run unchanged.
+    pub(super) since: Mutex<Option<QueueSince>>,
     /// Requests on their way to the remote.
     in_flight: watch::Sender<usize>,
 }
@@ -93,24 +99,51 @@ impl Received {
 }
 
 impl Remote {
-    pub(super) fn new(settings: RemoteSettings, margin_ms: i64, base: PathBuf, shelf: Shelf) -> Self {
+    pub(super) fn new(
+        settings: RemoteSettings,
+        base: PathBuf,
+        dir: PathBuf,
+        shelf: Shelf,
+        since: Option<QueueSince>,
+    ) -> Self {
         Self {
             settings: Mutex::new(Arc::new(settings)),
             base,
-            margin_ms: AtomicI64::new(margin_ms),
+            dir,
+            // Until it is known nothing is dropped.
+            margin_ms: AtomicI64::new(i64::MAX),
             shelf,
             progress: Mutex::new(None),
             client: Mutex::new(None),
             live: watch::Sender::new(None),
             counts: Counts::default(),
             seen: Mutex::default(),
-            covered_since_ms: Mutex::new(None),
+            since: Mutex::new(since),
             in_flight: watch::Sender::new(0),
         }
     }
 
     pub(super) fn settings(&self) -> Arc<RemoteSettings> {
         lock(&self.settings).clone()
+    }
+
+    /// Sets what standbys keep below the watermark.
+    pub(super) fn set_margin(&self, gate: &GateSettings, longest_interval: Duration) {
+        let deadline = self.settings().queue.batch_send_deadline;
+        let margin = margin::margin(longest_interval, gate.extra_interval, deadline, gate.watermark_period);
+        self.margin_ms.store(i64::try_from(margin.as_millis()).unwrap_or(i64::MAX), Ordering::Relaxed);
+    }
+
+    /// What its cover is judged by. `values`: the group's.
+    pub(super) fn reach(&self, values: &BTreeMap<String, String>) -> Reach {
+        let settings = self.settings();
+        let value = values.get(&key(&settings.name));
+        Reach {
+            since_ms: lock(&self.since).as_ref().map(|since| since.since_ms),
+            watermark_ms: value.and_then(|value| usable(value, &settings.url.id(), i64::MAX)),
+            margin_ms: self.margin_ms.load(Ordering::Relaxed),
+            now_ms: wall_ms(),
+        }
     }
 
     /// Replaces the settings; connections with other ones end when their requests have. A new URL starts its watermark anew.
@@ -140,6 +173,7 @@ impl Remote {
             match self.shelf.route(move || batch.to_batch()).await {
                 Ok(Route::Spooled) => {
                     count(&self.counts.spooled);
+                    self.keeps(&received);
                     return accepted(received.summary.as_ref());
                 }
                 Err(error) => {
@@ -179,6 +213,20 @@ impl Remote {
         attempt.outcome = answer.outcome();
         drop(attempt);
         Ok(Some(answer))
+    }
+
+    /// A batch that is spooled while leadership is being handed over is not finished: the final watermark must not claim it.
+    fn keeps(&self, received: &Received) {
+        let Some(range) = received.range() else { return };
+        let mut progress = lock(&self.progress);
+        let gives_way = matches!(self.shelf.phase(), Phase::Standby);
+        if let Some(progress) = progress.as_mut().filter(|_| gives_way) {
+            let key = BatchKey::of(&received.body);
+            // Too many are open: their floors hold the watermark.
+            if progress.watermark.begin(key, range) {
+                progress.watermark.end(key, Outcome::Again { retry_after: None }, Instant::now());
+            }
+        }
     }
 
     /// Opens a batch in the watermark; `None`: too many are open.

@@ -23,9 +23,11 @@ mod dial;
 mod drain;
 pub mod fence;
 mod forward;
+mod handover;
 mod headers;
 pub mod listener;
 pub mod margin;
+mod prometheus;
 mod refusal;
 pub mod remote;
 pub mod runtime;
@@ -43,6 +45,7 @@ pub mod wire;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+pub use self::prometheus::GateCover;
 pub use self::runtime::{Gate, GateError, GateSettings, Routes};
 pub use self::status::{GateStatus, RemoteStatus, UngatedStatus};
 

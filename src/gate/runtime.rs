@@ -27,11 +27,12 @@ use super::answer::refusal;
 use super::chores::work;
 use super::fence::{Tenure, tenures};
 use super::forward::Remote;
+use super::lock;
+use super::prometheus::{GateCover, Known, QueueSince, watch_cover};
 use super::remote::{RemoteSettings, hex};
 use super::spool::SpoolError;
 use super::standby::Shelf;
 use super::status::{GateStatus, UngatedStatus};
-use super::{lock, margin};
 
 /// Longest name of a directory that is the entry's own name.
 const DIRECTORY_NAME_MAX: usize = 100;
@@ -96,6 +97,14 @@ pub(super) struct Inner {
     pub(super) tenure: watch::Receiver<Option<Arc<Tenure>>>,
     entries: Mutex<HashMap<String, Entry>>,
     ungated: Mutex<Vec<UngatedStatus>>,
+    /// Leadership is being handed over: nothing more is forwarded.
+    pub(super) yields: watch::Sender<bool>,
+    /// The longest interval of the newest render.
+    pub(super) longest_interval: Mutex<Duration>,
+    pub(super) known: Mutex<Known>,
+    pub(super) cover: watch::Sender<GateCover>,
+    /// A render has been taken.
+    has_applied: AtomicBool,
     /// The process is going away, and nothing is to be waited for.
     is_leaving: AtomicBool,
     /// One render at a time.
@@ -103,6 +112,10 @@ pub(super) struct Inner {
 }
 
 impl Inner {
+    pub(super) fn has_applied(&self) -> bool {
+        self.has_applied.load(Ordering::Relaxed)
+    }
+
     /// The remotes, by name.
     pub(super) fn remotes(&self) -> Vec<Arc<Remote>> {
         let mut all: Vec<(String, Arc<Remote>)> =
@@ -131,9 +144,15 @@ impl Gate {
             tenure,
             entries: Mutex::default(),
             ungated: Mutex::default(),
+            yields: watch::Sender::new(false),
+            longest_interval: Mutex::default(),
+            known: Mutex::default(),
+            cover: watch::Sender::new(GateCover::starting()),
+            has_applied: AtomicBool::new(false),
             is_leaving: AtomicBool::new(false),
             applying,
         }));
+        tokio::spawn(watch_cover(Arc::downgrade(&gate.0)));
         Ok(gate)
     }
 
@@ -141,15 +160,15 @@ impl Gate {
     /// entry out, and the others are taken.
     pub async fn apply(&self, routes: Routes) -> Result<(), GateError> {
         let _one = self.0.applying.lock().await;
+        *lock(&self.0.longest_interval) = routes.longest_interval;
         *lock(&self.0.ungated) = routes.ungated;
         lock(&self.0.entries).retain(|name, _| routes.remotes.iter().any(|settings| settings.name == *name));
         let mut outcome = Ok(());
         for settings in &routes.remotes {
-            let margin_ms = self.margin_ms(settings, routes.longest_interval);
-            if self.update(settings, margin_ms) {
+            if self.update(settings) {
                 continue;
             }
-            match self.open(settings.clone(), margin_ms).await {
+            match self.open(settings.clone()).await {
                 Ok(remote) => {
                     let task = tokio::spawn(work(Arc::downgrade(&self.0), remote.clone())).abort_handle();
                     lock(&self.0.entries).insert(settings.name.clone(), Entry { remote, task });
@@ -157,6 +176,8 @@ impl Gate {
                 Err(error) => outcome = Err(error),
             }
         }
+        self.0.settle().await;
+        self.0.has_applied.store(true, Ordering::Relaxed);
         outcome
     }
 
@@ -181,15 +202,6 @@ impl Gate {
         self.0.is_leaving.store(true, Ordering::Relaxed);
     }
 
-    /// Prometheus has started, or its queues were restarted: it knows nothing of before. `None`: all remotes.
-    pub fn covered_from(&self, name: Option<&str>, since_ms: i64) {
-        for (entry_name, entry) in lock(&self.0.entries).iter() {
-            if name.is_none_or(|name| name == entry_name) {
-                *lock(&entry.remote.covered_since_ms) = Some(since_ms);
-            }
-        }
-    }
-
     /// What it is doing.
     pub fn status(&self) -> GateStatus {
         let values = self.0.group.values.borrow().clone();
@@ -198,21 +210,14 @@ impl Gate {
         GateStatus {
             remotes: remotes.iter().map(|remote| remote.status(&values, bytes_max)).collect(),
             ungated: lock(&self.0.ungated).clone(),
+            warnings: self.0.labels_warning(&values).into_iter().collect(),
         }
     }
 
-    fn margin_ms(&self, settings: &RemoteSettings, longest_interval: Duration) -> i64 {
-        let Inner { settings: gate, .. } = &*self.0;
-        let deadline = settings.queue.batch_send_deadline;
-        let margin = margin::margin(longest_interval, gate.extra_interval, deadline, gate.watermark_period);
-        i64::try_from(margin.as_millis()).unwrap_or(i64::MAX)
-    }
-
     /// Gives an entry that is there its new settings; `false` if it is not.
-    fn update(&self, settings: &RemoteSettings, margin_ms: i64) -> bool {
+    fn update(&self, settings: &RemoteSettings) -> bool {
         let entries = lock(&self.0.entries);
         let Some(entry) = entries.get(&settings.name) else { return false };
-        entry.remote.margin_ms.store(margin_ms, Ordering::Relaxed);
         let current = entry.remote.settings();
         // The line says nothing about the remote.
         if *current != (RemoteSettings { line: current.line, ..settings.clone() }) {
@@ -221,19 +226,24 @@ impl Gate {
         true
     }
 
-    async fn open(&self, settings: RemoteSettings, margin_ms: i64) -> Result<Arc<Remote>, GateError> {
+    async fn open(&self, settings: RemoteSettings) -> Result<Arc<Remote>, GateError> {
         let gate = &self.0.settings;
         let dir = gate.spool_dir.join(directory(&settings.name));
         let bytes_max = gate.spool_bytes_max;
         let name = settings.name.clone();
-        let outcome = tokio::task::spawn_blocking(move || Shelf::open(&dir, bytes_max)).await;
+        let open = {
+            let dir = dir.clone();
+            move || Shelf::open(&dir, bytes_max).map(|opened| (opened, QueueSince::read(&dir)))
+        };
+        let outcome = tokio::task::spawn_blocking(open).await;
         let outcome = outcome.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-        let (opened, recovered) = outcome.map_err(|source| GateError::Spool { name: name.clone(), source })?;
+        let ((opened, recovered), since) = outcome.map_err(|source| GateError::Spool { name: name.clone(), source })?;
         if recovered.damaged_bytes > 0 {
             tracing::warn!(remote = %name, bytes = recovered.damaged_bytes, "a damaged part of the spool was dropped");
         }
         tracing::info!(remote = %name, url = %settings.url, batches = recovered.batches, "remote_write goes through the gate");
-        Ok(Arc::new(Remote::new(settings, margin_ms, gate.tls_base.clone(), opened)))
+        let since = since.filter(|_| recovered.damaged_bytes == 0);
+        Ok(Arc::new(Remote::new(settings, gate.tls_base.clone(), dir, opened, since)))
     }
 }
 

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use super::cover::{Reach, cover};
 use super::forward::Remote;
 use super::standby::Phase;
-use super::watermark::{key, usable};
 use super::{lock, wall_ms};
 
 /// A leader through whose gate nothing has got to a remote for so long is one that does not ship.
@@ -23,15 +22,18 @@ pub struct GateStatus {
     pub remotes: Vec<RemoteStatus>,
     /// Entries that are written by rewriting the configuration, outside the promise of one writer.
     pub ungated: Vec<UngatedStatus>,
+    /// What an operator should know of the whole.
+    pub warnings: Vec<String>,
 }
 
 impl GateStatus {
-    /// What an operator should know.
+    /// Everything that an operator should know.
     pub fn warnings(&self) -> impl Iterator<Item = String> + '_ {
-        self.remotes.iter().filter_map(|remote| {
+        let silent = self.remotes.iter().filter_map(|remote| {
             let what = remote.not_shipping.as_ref()?;
             Some(format!("remote_write `{}` is not shipping: {what}", remote.name))
-        })
+        });
+        silent.chain(self.warnings.iter().cloned())
     }
 }
 
@@ -237,11 +239,9 @@ impl Remote {
         let settings = self.settings();
         let (now, now_ms) = (Instant::now(), wall_ms());
         let size = self.shelf.size();
-        let margin_ms = self.margin_ms.load(Ordering::Relaxed);
-        let value = values.get(&key(&settings.name));
-        let watermark_ms = value.and_then(|value| usable(value, &settings.url.id(), i64::MAX));
-        let since_ms = *lock(&self.covered_since_ms);
-        let cover = cover(Reach { since_ms, watermark_ms, margin_ms, now_ms });
+        let reach = self.reach(values);
+        let Reach { since_ms, watermark_ms, margin_ms, .. } = reach;
+        let cover = cover(reach);
         let seen = lock(&self.seen).clone();
         let ago = |at: Instant| now.saturating_duration_since(at);
         let mut status = RemoteStatus {

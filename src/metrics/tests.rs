@@ -85,7 +85,7 @@ fn gate_status() -> GateStatus {
         ..RemoteStatus::default()
     };
     let standby = RemoteStatus { name: "b\"c".to_owned(), ..RemoteStatus::default() };
-    GateStatus { remotes: vec![standby, writer], ungated: Vec::new() }
+    GateStatus { remotes: vec![standby, writer], ..GateStatus::default() }
 }
 
 /// The exposition without the families of the process, whose values nobody knows.

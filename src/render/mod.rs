@@ -33,7 +33,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 pub use self::error::{Position, RenderError, RenderErrorKind};
-pub use self::gate::{Gated, Ungated, UngatedReason, render_gated};
+pub use self::gate::{Gated, RunningConfig, Ungated, UngatedReason, read_running, render_gated};
 use self::source::Source;
 use self::tree::{NodeId, Tree};
 use crate::role::Role;

@@ -132,7 +132,8 @@ fn a_healthy_leader_reads_like_this() {
     let stuck = RemoteStatus { name: "c".to_owned(), not_shipping: Some("503".to_owned()), ..young.clone() };
     let reason = "`sigv4` does not survive a local hop".to_owned();
     let ungated = UngatedStatus { label: "aws".to_owned(), reason, line: 7 };
-    report.gate = Some(GateStatus { remotes: vec![young, stuck, writer], ungated: vec![ungated] });
+    report.gate =
+        Some(GateStatus { remotes: vec![young, stuck, writer], ungated: vec![ungated], ..GateStatus::default() });
     assert_golden(&status(&report, NOW), include_str!("testdata/leader.txt"));
 }
 

@@ -5,14 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::gate::testing::{
-    Kind, Member, PERIOD, Receiver, Seen, batch, batch_v2, eventually, follows, leads, routes, settings,
+    Kind, Member, PERIOD, Receiver, Seen, batch, batch_v2, eventually, follows, leads, owned, routes, settings,
 };
 use crate::gate::wire::Version;
 use crate::gate::{lock, wall_ms};
-
-fn owned(points: &[(&str, i64)]) -> Vec<(String, i64)> {
-    points.iter().map(|&(name, at)| (name.to_owned(), at)).collect()
-}
 
 /// No term goes backwards.
 fn assert_terms_ascend(seen: &[Seen]) {

@@ -21,6 +21,9 @@
 mod entry;
 mod intervals;
 mod names;
+mod running;
+
+pub use self::running::{RunningConfig, read_running};
 
 use std::collections::HashMap;
 use std::fmt;
