@@ -116,8 +116,8 @@ async fn try_form(raft: &Raft, shared: &Shared, transport: &impl Transport, othe
         let contact = contacts.by_name(name).ok_or_else(|| format!("{name} is gone"))?;
         members.insert(contact.hello.node_id, contact.hello.member.clone());
     }
-    let promises = members.iter().filter(|(id, _)| **id != shared.node_id()).map(|(_, member)| {
-        let message = shared.message(Call::Promise { cluster, founding: true });
+    let promises = members.iter().filter(|(id, _)| **id != shared.node_id()).map(|(id, member)| {
+        let message = shared.message(Call::Promise { cluster, target: *id, founding: true });
         async move {
             let promise = transport.call(&member.raft_address, &message, PROMISE_TIMEOUT).await;
             promise.map_err(|error| format!("{} did not promise itself: {error}", member.name))
@@ -171,8 +171,8 @@ pub(crate) async fn change(
                 let answer = transport.call(&member.raft_address, &shared.message(call), PROMISE_TIMEOUT).await;
                 return answer.map(drop).map_err(|error| error.to_string());
             }
-            Change::AddLearner(_, ref member) => {
-                let message = shared.message(Call::Promise { cluster, founding: false });
+            Change::AddLearner(target, ref member) => {
+                let message = shared.message(Call::Promise { cluster, target, founding: false });
                 let promise = transport.call(&member.raft_address, &message, PROMISE_TIMEOUT).await;
                 promise.map_err(|error| error.to_string())?;
             }

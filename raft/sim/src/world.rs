@@ -213,14 +213,15 @@ impl World {
         self.machines[id.0].process.as_ref().map(|process| process.handle.status.borrow().clone())
     }
 
-    /// Whether these machines hold a majority of every membership that may be in force: on disks or in memory.
-    pub(crate) fn carry_the_group(&self, machines: &[MachineId]) -> bool {
+    /// Whether these machines hold a majority of every membership that may be in force, on disks or in memory, once the
+    /// machine `without` is no voter any more.
+    pub(crate) fn carry_the_group(&self, machines: &[MachineId], without: Option<MachineId>) -> bool {
         let raft = |id: &MachineId| self.machines[id.0].process.as_ref()?.shared.as_ref()?.raft();
         let in_memory = self
             .all()
             .filter_map(|id| raft(&id))
             .map(|raft| raft.metrics().borrow_watched().membership_config.membership().get_joint_config().clone());
-        self.checkers.carry_the_group(machines, &in_memory.collect::<Vec<_>>())
+        self.checkers.carry_the_group(machines, without, &in_memory.collect::<Vec<_>>())
     }
 
     /// Index of the newest membership that a process knows.

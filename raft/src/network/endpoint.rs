@@ -88,7 +88,7 @@ impl Endpoint {
         validate::message(&message)?;
         match message.call {
             Call::Hello(hello) => Ok(self.hello(*hello, caller)),
-            Call::Promise { cluster, founding } => self.promise(cluster, founding).await,
+            Call::Promise { cluster, target, founding } => self.promise(cluster, target, founding).await,
             Call::Dismiss { cluster, target, membership } => self.dismiss(cluster, target, membership),
             Call::Raft { cluster, target, call } => self.raft(cluster, target, call).await,
         }
@@ -99,7 +99,9 @@ impl Endpoint {
         Answer::Hello(Box::new(self.shared.hello()))
     }
 
-    async fn promise(&self, cluster: ClusterId, founding: bool) -> Reply {
+    /// Given only by the member that is meant: one whose address another has got, or by a wrong answer of DNS the caller
+    /// itself, would promise in the name of a member that knows nothing of it.
+    async fn promise(&self, cluster: ClusterId, target: NodeId, founding: bool) -> Reply {
         if founding && self.shared.in_quarantine() {
             return Err(Refusal::Quarantined);
         }
@@ -109,6 +111,9 @@ impl Endpoint {
         let promised = self
             .shared
             .update_identity(|identity| match identity.standing {
+                _ if identity.node_id != target && holds(Rule::TargetCheck) => {
+                    Err(Refusal::OtherTarget(identity.node_id))
+                }
                 Standing::Joined(own) if own == cluster => Ok(()),
                 Standing::Joined(own) if holds(Rule::JoinIsFinal) => Err(Refusal::OtherCluster(own.to_string())),
                 _ => {

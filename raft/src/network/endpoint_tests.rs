@@ -50,7 +50,7 @@ impl Bench {
     }
 
     async fn promise(&self, cluster: ClusterId) -> Reply {
-        self.ask(Call::Promise { cluster, founding: false }).await
+        self.ask(Call::Promise { cluster, target: self.shared.node_id(), founding: false }).await
     }
 
     async fn vote(&self, cluster: ClusterId, target: NodeId) -> Reply {
@@ -127,6 +127,8 @@ async fn calls_for_another_group_or_another_disk_are_refused() {
     bench.promise(X).await.unwrap();
     assert_eq!(bench.vote(Y, own).await.unwrap_err(), Refusal::OtherCluster(X.to_string()));
     assert_eq!(bench.vote(X, NodeId(99)).await.unwrap_err(), Refusal::OtherTarget(own));
+    let promise = Call::Promise { cluster: Y, target: NodeId(99), founding: false };
+    assert_eq!(bench.ask(promise).await.unwrap_err(), Refusal::OtherTarget(own));
     assert_eq!(bench.standing(), Standing::Promised(X), "a refused call joins nothing");
 }
 
@@ -136,11 +138,11 @@ async fn in_quarantine_it_neither_votes_nor_founds() {
     bench.promise(X).await.unwrap();
     let own = bench.shared.node_id();
     assert_eq!(bench.vote(X, own).await.unwrap_err(), Refusal::Quarantined);
-    let founding = bench.ask(Call::Promise { cluster: Y, founding: true }).await;
-    assert_eq!(founding.unwrap_err(), Refusal::Quarantined);
+    let founding = Call::Promise { cluster: Y, target: own, founding: true };
+    assert_eq!(bench.ask(founding.clone()).await.unwrap_err(), Refusal::Quarantined);
     assert_eq!(bench.standing(), Standing::Promised(X));
     bench.outlive_quarantine().await;
-    bench.ask(Call::Promise { cluster: Y, founding: true }).await.unwrap();
+    bench.ask(founding).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -60,7 +60,7 @@ pub(crate) enum Call {
     /// "This is me; who are you?"
     Hello(Box<Hello>),
     /// "Promise yourself to this group." `founding`: the caller wants to form it with the giver as a first member.
-    Promise { cluster: ClusterId, founding: bool },
+    Promise { cluster: ClusterId, target: NodeId, founding: bool },
     /// "You are no longer a member": the committed membership at `membership` does not hold the receiver.
     Dismiss { cluster: ClusterId, target: NodeId, membership: LogId },
     /// A call of the Raft protocol.
