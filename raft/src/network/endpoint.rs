@@ -18,7 +18,9 @@ use crate::NodeId;
 use crate::rules::{Rule, holds};
 use crate::shared::Shared;
 use crate::store::{ClusterId, Standing};
-use crate::types::{AppendRequest, AppendResponse, LogId, Raft, Snapshot, SnapshotResponse, TypeConfig};
+use crate::types::{
+    AppendRequest, AppendResponse, LogId, Raft, Snapshot, SnapshotResponse, StoredMembership, TypeConfig,
+};
 
 /// Word from the leader that this member has been removed.
 #[derive(Debug)]
@@ -126,14 +128,12 @@ impl Endpoint {
         Ok(Answer::Done)
     }
 
-    /// Believed only if the membership that lacks this member is newer than the newest one known here that holds it: a
-    /// stale leader cannot dismiss a member that a newer one has added.
+    /// Believed only if [`may_be_member`] does not speak against it.
     fn dismiss(&self, cluster: ClusterId, target: NodeId, membership: LogId) -> Reply {
         self.check(cluster, target)?;
         let raft = self.shared.raft().ok_or(Refusal::NotRunning)?;
         let known = raft.metrics().borrow_watched().membership_config.clone();
-        let holds_this = known.nodes().any(|(id, _)| *id == target);
-        if holds_this && known.log_id().is_some_and(|known| known.index >= membership.index) {
+        if may_be_member(&known, target, membership) {
             return Err(Refusal::Failed("a newer membership known here still holds it".into()));
         }
         let _ = self.dismissals.try_send(Dismissal { node_id: target });
@@ -216,6 +216,12 @@ impl Endpoint {
             }
         }
     }
+}
+
+/// Whether the newest membership known here holds a member and may come after the committed one at `without`, which lacks it: a
+/// stale leader cannot dismiss a member that a newer one has added. A membership of an earlier term will never be committed.
+pub(super) fn may_be_member(known: &StoredMembership, member: NodeId, without: LogId) -> bool {
+    known.nodes().any(|(id, _)| *id == member) && known.log_id().is_some_and(|known| known >= without)
 }
 
 /// Checks a call against openraft's present state, inside its own task.

@@ -7,13 +7,15 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 
+use super::endpoint::may_be_member;
 use super::message::RaftCall;
+use super::samples::{log_id, membership};
 use super::*;
 use crate::shared::Shared;
 use crate::store::{self, ClusterId, Standing, Writer};
 use crate::testing::{hello, member};
 use crate::timing::Timing;
-use crate::types::{Vote, VoteRequest};
+use crate::types::{StoredMembership, Vote, VoteRequest};
 use crate::{Eligibility, NodeId};
 
 const CALLER: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 7));
@@ -155,4 +157,13 @@ async fn a_reset_starts_the_quarantine_again_under_a_new_id() {
     assert!(bench.shared.in_quarantine());
     assert_eq!(bench.standing(), Standing::Blank);
     assert_eq!(bench.vote(X, old).await.unwrap_err(), Refusal::OtherTarget(bench.shared.node_id()));
+}
+
+#[test]
+fn a_membership_that_is_newer_by_term_dismisses_even_with_a_lower_index() {
+    let known = StoredMembership::new(Some(log_id(3, 60)), membership(&[1, 2]));
+    assert!(may_be_member(&known, NodeId(2), log_id(3, 50)), "added again since");
+    assert!(!may_be_member(&known, NodeId(2), log_id(3, 70)));
+    assert!(!may_be_member(&known, NodeId(2), log_id(4, 50)), "never committed");
+    assert!(!may_be_member(&known, NodeId(9), log_id(3, 50)), "it does not hold it either");
 }
