@@ -144,13 +144,13 @@ async fn set_standing(shared: &Shared, to: Standing, from: impl FnOnce(Standing)
     change.map_err(|error| error.to_string())?
 }
 
-/// Carries out one change of the membership.
+/// Carries out one change of the membership. `as_of`: what was committed when it was decided.
 pub(crate) async fn change(
     raft: &Raft,
     shared: &Shared,
     transport: &impl Transport,
     cluster: ClusterId,
-    membership: Option<LogId>,
+    as_of: Option<LogId>,
     change: Change,
     reason: String,
 ) -> Done {
@@ -166,8 +166,8 @@ pub(crate) async fn change(
                 return write(raft, Command::Formed).await.map_err(|error| error.to_string());
             }
             Change::Dismiss(target, member) => {
-                let membership = membership.ok_or("no membership is known")?;
-                let call = Call::Dismiss { cluster, target, membership };
+                let as_of = as_of.ok_or("no entry of this term is committed yet")?;
+                let call = Call::Dismiss { cluster, target, as_of };
                 let answer = transport.call(&member.raft_address, &shared.message(call), PROMISE_TIMEOUT).await;
                 return answer.map(drop).map_err(|error| error.to_string());
             }

@@ -91,7 +91,7 @@ impl Endpoint {
         match message.call {
             Call::Hello(hello) => Ok(self.hello(*hello, caller)),
             Call::Promise { cluster, target, founding } => self.promise(cluster, target, founding).await,
-            Call::Dismiss { cluster, target, membership } => self.dismiss(cluster, target, membership),
+            Call::Dismiss { cluster, target, as_of } => self.dismiss(cluster, target, as_of),
             Call::Raft { cluster, target, call } => self.raft(cluster, target, call).await,
         }
     }
@@ -129,11 +129,11 @@ impl Endpoint {
     }
 
     /// Believed only if [`may_be_member`] does not speak against it.
-    fn dismiss(&self, cluster: ClusterId, target: NodeId, membership: LogId) -> Reply {
+    fn dismiss(&self, cluster: ClusterId, target: NodeId, as_of: LogId) -> Reply {
         self.check(cluster, target)?;
         let raft = self.shared.raft().ok_or(Refusal::NotRunning)?;
         let known = raft.metrics().borrow_watched().membership_config.clone();
-        if may_be_member(&known, target, membership) {
+        if may_be_member(&known, target, as_of) {
             return Err(Refusal::Failed("a newer membership known here still holds it".into()));
         }
         let _ = self.dismissals.try_send(Dismissal { node_id: target });
@@ -218,10 +218,11 @@ impl Endpoint {
     }
 }
 
-/// Whether the newest membership known here holds a member and may come after the committed one at `without`, which lacks it: a
-/// stale leader cannot dismiss a member that a newer one has added. A membership of an earlier term will never be committed.
-pub(super) fn may_be_member(known: &StoredMembership, member: NodeId, without: LogId) -> bool {
-    known.nodes().any(|(id, _)| *id == member) && known.log_id().is_some_and(|known| known >= without)
+/// Whether the newest membership known here holds a member, and may come after the committed entry `as_of`, at which the group
+/// lacked it: a stale leader cannot dismiss a member that a newer one has added. One of before, by term and index, either was
+/// replaced or will never be committed.
+pub(super) fn may_be_member(known: &StoredMembership, member: NodeId, as_of: LogId) -> bool {
+    known.nodes().any(|(id, _)| *id == member) && known.log_id().is_some_and(|known| known > as_of)
 }
 
 /// Checks a call against openraft's present state, inside its own task.

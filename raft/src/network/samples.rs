@@ -103,7 +103,7 @@ pub(crate) fn calls() -> Vec<(&'static str, Call)> {
         ("hello-blank", Call::Hello(Box::new(hello(2, Standing::Blank)))),
         ("hello-promised", Call::Hello(Box::new(hello(2, Standing::Promised(CLUSTER))))),
         ("promise", Call::Promise { cluster: CLUSTER, target: TARGET, founding: true }),
-        ("dismiss", Call::Dismiss { cluster: CLUSTER, target: TARGET, membership: log_id(2, 9) }),
+        ("dismiss", Call::Dismiss { cluster: CLUSTER, target: TARGET, as_of: log_id(2, 9) }),
         ("append", raft(RaftCall::Append(append()))),
         ("vote", raft(RaftCall::Vote(vote.clone()))),
         ("pre-vote", raft(RaftCall::PreVote(vote))),

@@ -159,7 +159,7 @@ impl<'a> Reader<'a> {
                 let target = if self.flaw() { self.node() } else { self.target };
                 Call::Promise { cluster: self.cluster(), target, founding: self.flaw() }
             }
-            2 => Call::Dismiss { cluster: self.cluster(), target: self.target, membership: self.log_id() },
+            2 => Call::Dismiss { cluster: self.cluster(), target: self.target, as_of: self.log_id() },
             _ => {
                 let cluster = self.cluster();
                 let target = if self.flaw() { self.node() } else { self.target };
