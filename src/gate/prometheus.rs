@@ -147,7 +147,9 @@ impl Gate {
 
     /// Whether this member could take over without a gap at this moment, and else one sentence why not.
     pub fn covered(&self) -> Result<(), String> {
-        self.0.judge_cover(&self.0.group.values.borrow().clone())
+        // Not borrowed meanwhile: the group must be able to write.
+        let values = self.0.group.values.borrow().clone();
+        self.0.judge_cover(&values)
     }
 
     /// The same, twice a second.
@@ -204,7 +206,8 @@ impl Inner {
         let (Known::Runs { config, .. }, Some(leaders)) = (&*lock(&self.known), values.get(LABELS_KEY)) else {
             return None;
         };
-        let leads = self.tenure.borrow().as_ref().is_some_and(|tenure| tenure.holds());
+        let tenure = self.tenure.borrow().clone();
+        let leads = tenure.is_some_and(|tenure| tenure.holds());
         (!leads && !self.remotes().is_empty() && *leaders != config.external_labels).then(|| {
             "global.external_labels of this member's Prometheus differ from the leader's: each takeover begins new series at \
              the remote; make them equal on all replicas (prometheus-operator: replicaExternalLabelName: \"\")"

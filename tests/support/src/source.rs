@@ -9,6 +9,9 @@ use anyhow::{Context, Result};
 /// Key under which the file lies in a `ConfigMap`.
 const KEY: &str = "config.yaml";
 
+/// A job of the leader section, without targets: with the gate every role has the remote to write to.
+pub const LEADER_JOB: &str = "only_the_leader";
+
 /// What a member scrapes and where its leader section ships to.
 #[derive(Clone, Debug)]
 pub struct SourceSpec {
@@ -39,6 +42,8 @@ impl SourceSpec {
       queue_config: {{batch_send_deadline: 200ms, max_shards: 1}}
       write_relabel_configs:
         - {{target_label: shipped_by, replacement: {shipped_by}}}
+  scrape_configs:
+    - {{job_name: {LEADER_JOB}}}
 "
             )
         });
