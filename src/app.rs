@@ -245,7 +245,7 @@ fn build_role(
         group.set_eligibility(Eligibility { reason: "a witness never acts".into(), ..Eligibility::default() });
         return Ok(None);
     };
-    let renderer = gate::renderer(gate.cloned(), gate_address);
+    let renderer = gate::renderer(gate.cloned(), gate_address, settings.output.is_some());
     let companion = gate.map(gate::companion);
     Ok(Some(RoleController::build(settings, group.clone(), renderer, notifier.clone(), companion)?))
 }

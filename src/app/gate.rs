@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -11,14 +12,15 @@ use tokio::time::Instant;
 use crate::gate::{Gate, Routes, UngatedStatus};
 use crate::prometheus;
 use crate::prometheus::running::{self, Running};
-use crate::render::{render, render_gated};
+use crate::render::{Rendered, render, render_gated};
 use crate::role::{Companion, Cover, Renderer};
 
 /// Time to connect to the own Prometheus.
 const PROMETHEUS_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Renders, with a gate for its address; the gate gets the entries that lead to it.
-pub(super) fn renderer(gate: Option<Gate>, address: SocketAddr) -> Renderer {
+/// Renders, with a gate for its address; the gate gets the entries that lead to it. `writes`: whether Prometheus gets what is
+/// rendered; else somebody else configures it.
+pub(super) fn renderer(gate: Option<Gate>, address: SocketAddr, writes: bool) -> Renderer {
     let Some(gate) = gate else {
         return Arc::new(|source| render(source).map_err(|error| error.to_string()));
     };
@@ -33,14 +35,24 @@ pub(super) fn renderer(gate: Option<Gate>, address: SocketAddr) -> Renderer {
     });
     Arc::new(move |source| {
         let gated = render_gated(source, address).map_err(|error| error.to_string())?;
-        let ungated = gated.ungated.into_iter().map(|entry| UngatedStatus {
+        let ungated = gated.ungated.iter().map(|entry| UngatedStatus {
             reason: entry.reason.to_string(),
-            label: entry.label,
+            label: entry.label.clone(),
             line: entry.line,
         });
         let (remotes, longest_interval) = (gated.remotes, gated.longest_interval);
         rendered.send_replace(Routes { remotes, ungated: ungated.collect(), longest_interval });
-        Ok(gated.rendered)
+        let mut output = gated.rendered;
+        if !writes {
+            let unserved = gated.ungated.iter().map(|entry| {
+                format!(
+                    "line {}: `remote_write`: the gate cannot serve the entry `{}` ({}), and with gate-only nothing else does",
+                    entry.line, entry.label, entry.reason
+                )
+            });
+            output = Rendered { follower: Bytes::new(), leader: Bytes::new(), warnings: unserved.collect() };
+        }
+        Ok(output)
     })
 }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::check::{Check, present};
 use super::defaults;
+use super::error::ConfigError;
 use super::raw::RawFlags;
 use crate::gate::GateSettings;
 
@@ -31,19 +32,47 @@ pub(super) fn resolve(
     let is_on = is_on(raw, check);
     let spool_bytes_max = check.read("gate-spool-size", &raw.gate.gate_spool_size, size);
     let watermark_period = check.period("watermark-period", &raw.gate.watermark_period);
+    let extra_interval = check.read_optional("gate-extra-interval", raw.gate.gate_extra_interval.as_deref(), |text| {
+        super::duration::parse(text).map_err(|error| error.to_string())
+    });
     let given = present(raw.gate.gate_spool_dir.as_deref()).map(PathBuf::from);
     let (is_on, spool_bytes_max, watermark_period) = (is_on?, spool_bytes_max?, watermark_period?);
     if !is_on || witness {
         return Some(None);
     }
-    // A missing output, and with it the default of the directory, is reported where it is read.
-    let output = Path::new(present(raw.files.output.as_deref())?);
+    // Relative files start from Prometheus's configuration file. What is missing is reported where it is read.
+    let files = &raw.files;
+    let beside = Path::new(present(files.output.as_deref()).or(present(files.config.as_deref()))?);
     let spool_dir = match given {
         Some(given) => given,
         None => data_dir?.join(defaults::GATE_SPOOL_DIR_NAME),
     };
-    let tls_base = output.parent().map(Path::to_owned).unwrap_or_default();
-    Some(Some(GateSettings { spool_dir, spool_bytes_max, watermark_period, extra_interval: None, tls_base }))
+    let tls_base = beside.parent().map(Path::to_owned).unwrap_or_default();
+    Some(Some(GateSettings { spool_dir, spool_bytes_max, watermark_period, extra_interval: extra_interval?, tls_base }))
+}
+
+/// Whether there is nothing but the gate; what contradicts it is reported.
+pub(super) fn is_only(raw: &RawFlags, check: &mut Check) -> Option<bool> {
+    if !check.boolean("gate-only", &raw.gate.gate_only)? {
+        return Some(false);
+    }
+    let output = present(raw.files.output.as_deref());
+    let off = Some(raw.gate.remote_write_gate.as_str()).filter(|text| *text == "off");
+    let witness = Some(raw.member.witness.as_str()).filter(|text| *text == "true");
+    let contradictions = [
+        ("output", output, "with gate-only nothing is written"),
+        ("remote-write-gate", off, "then there is nothing at all"),
+        ("witness", witness, "a witness has no Prometheus and no gate"),
+    ];
+    let mut good = true;
+    for (flag, text, why) in contradictions {
+        let Some(text) = text else { continue };
+        good = false;
+        let first = check.setting("gate-only", "true");
+        let second = check.setting(flag, text);
+        check.push(ConfigError::Conflict { first, second, rule: format!("{why}; take one of them away") });
+    }
+    good.then_some(true)
 }
 
 /// Whether the gate is on.

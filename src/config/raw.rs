@@ -55,7 +55,7 @@ pub(super) struct RawFiles {
     /// Path of the file with the sections `follower` and `leader`. Required, except for a witness
     #[arg(long, value_name = "FILE")]
     pub config: Option<String>,
-    /// Path of the Prometheus configuration to write. Required, except for a witness
+    /// Path of the Prometheus configuration to write. Required, except for a witness and with gate-only
     #[arg(long, value_name = "FILE")]
     pub output: Option<String>,
     /// File mode of the output, in octal digits
@@ -70,7 +70,8 @@ pub(super) struct RawFiles {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Prometheus")]
 pub(super) struct RawPrometheus {
-    /// Where to tell Prometheus to reload, e.g. http://127.0.0.1:9090/-/reload. Required, except with init or witness
+    /// Where to tell Prometheus to reload, e.g. http://127.0.0.1:9090/-/reload. Required, except with init or witness; with
+    /// gate-only it only says where Prometheus is [default with gate-only: the local port]
     #[arg(long, value_name = "URL")]
     pub notify_http_url: Option<String>,
     /// Method of the reload request
@@ -133,6 +134,16 @@ pub(super) struct RawGate {
     /// nothing in a takeover; off: they appear and disappear with a reload
     #[arg(long, value_name = "on|off", default_value = defaults::REMOTE_WRITE_GATE)]
     pub remote_write_gate: String,
+    /// Only the gate: Prometheus is configured by somebody else, whose remote_write points at
+    /// http://127.0.0.1:9097/write/NAME for the entry of that name in the leader section. Nothing is rendered or reloaded.
+    /// Takes no output; needs raft-data-dir
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_value = "false", default_missing_value = "true")]
+    pub gate_only: String,
+    /// Longest interval of scrapes or rules that the configuration does not show, such as those of rule groups; standbys
+    /// keep so much more [default: none]
+    #[arg(long, value_name = "DURATION")]
+    pub gate_extra_interval: Option<String>,
     /// Largest spool of one entry on the disk of a standby; more stays in Prometheus
     #[arg(long, value_name = "SIZE", default_value = defaults::GATE_SPOOL_SIZE)]
     pub gate_spool_size: String,

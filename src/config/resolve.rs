@@ -15,7 +15,7 @@ use crate::api::ApiSettings;
 use crate::discovery::DiscoverySettings;
 use crate::prometheus::{HealthSettings, NotifySettings, ReadinessSettings};
 use crate::proxy::ProxySettings;
-use crate::role::RoleSettings;
+use crate::role::{OutputSettings, RoleSettings};
 
 /// What the command line means. An error was collected for every `None`.
 pub(super) fn command(raw: &RawArgs, facts: &Facts, check: &mut Check) -> Option<Command> {
@@ -76,11 +76,12 @@ fn settings(raw: &RawFlags, facts: &Facts, check: &mut Check) -> Option<Settings
     let dns_server = check.read_optional("dns-server", raw.discovery.dns_server.as_deref(), value::name_server);
     let refresh = check.period("dns-refresh-period", &raw.discovery.dns_refresh_period);
     let runtime_metrics = check.boolean("runtime-metrics", &raw.logs.runtime_metrics);
-    let data_dir = data_dir(raw, witness == Some(true), check);
+    let gate_only = super::gate::is_only(raw, check);
+    let data_dir = data_dir(raw, witness == Some(true), gate_only == Some(true), check);
     let role = if witness? {
         witness_has_no_prometheus(raw, check).map(|()| None)
     } else {
-        role(raw, shutdown_grace, check).map(Some)
+        role(raw, shutdown_grace, gate_only?, check).map(Some)
     };
     let gate = super::gate::resolve(raw, data_dir.as_deref(), witness?, check);
     let proxy = proxy(raw, witness?, check);
@@ -201,13 +202,14 @@ fn same_path(one: &Path, other: &Path) -> bool {
     plain(one) == plain(other)
 }
 
-fn data_dir(raw: &RawFlags, witness: bool, check: &mut Check) -> Option<PathBuf> {
+fn data_dir(raw: &RawFlags, witness: bool, gate_only: bool, check: &mut Check) -> Option<PathBuf> {
     if let Some(given) = present(raw.group.raft_data_dir.as_deref()) {
         return Some(given.into());
     }
-    if witness {
-        let reason = "a witness has no output beside which its state could go; give a directory that is kept";
-        check.push(ConfigError::Missing { flag: "raft-data-dir", reason: reason.into() });
+    if witness || gate_only {
+        let who = if witness { "a witness has" } else { "with gate-only there is" };
+        let reason = format!("{who} no output beside which its state could go; give a directory that is kept");
+        check.push(ConfigError::Missing { flag: "raft-data-dir", reason });
         return None;
     }
     // A missing output is reported where it is read.
@@ -215,16 +217,22 @@ fn data_dir(raw: &RawFlags, witness: bool, check: &mut Check) -> Option<PathBuf>
     Some(output.with_file_name(defaults::RAFT_DATA_DIR_NAME))
 }
 
-fn role(raw: &RawFlags, shutdown_grace: Option<Duration>, check: &mut Check) -> Option<RoleSettings> {
-    let (source, output) = (source(&raw.files, check), output(&raw.files, check));
-    let output_mode = check.read("output-mode", &raw.files.output_mode, value::file_mode);
-    let notify = notify(&raw.prometheus, check);
+fn role(raw: &RawFlags, shutdown_grace: Option<Duration>, gate_only: bool, check: &mut Check) -> Option<RoleSettings> {
+    let source = source(&raw.files, check);
+    let output = if gate_only {
+        Some(None)
+    } else {
+        let path = output(&raw.files, check);
+        let mode = check.read("output-mode", &raw.files.output_mode, value::file_mode);
+        path.zip(mode).map(|(path, mode)| Some(OutputSettings { path, mode }))
+    };
+    let local = gate_only.then(|| format!("http://127.0.0.1:{}/-/reload", raw.proxy.api_proxy_prometheus_local_port));
+    let notify = notify(&raw.prometheus, local.as_deref(), check);
     let readiness = readiness(&raw.prometheus, check);
     let health = health(&raw.prometheus, check);
     Some(RoleSettings {
         source: source?,
         output: output?,
-        output_mode: output_mode?,
         notify: notify?,
         readiness: readiness?,
         health: health?,
@@ -233,9 +241,10 @@ fn role(raw: &RawFlags, shutdown_grace: Option<Duration>, check: &mut Check) -> 
     })
 }
 
-fn notify(raw: &RawPrometheus, check: &mut Check) -> Option<NotifySettings> {
+fn notify(raw: &RawPrometheus, default: Option<&str>, check: &mut Check) -> Option<NotifySettings> {
     let reason = "where Prometheus is told to reload, for example http://127.0.0.1:9090/-/reload";
-    let url = check.required("notify-http-url", raw.notify_http_url.as_deref(), reason);
+    let given = present(raw.notify_http_url.as_deref()).or(default);
+    let url = check.required("notify-http-url", given, reason);
     let url = url.and_then(|url| check.read("notify-http-url", url, value::http_url));
     let method = check.read("notify-http-method", &raw.notify_http_method, |text| {
         let method = reqwest::Method::from_bytes(text.to_ascii_uppercase().as_bytes());
@@ -355,6 +364,6 @@ fn recover(raw: &RawFlags, yes: bool, facts: &Facts, check: &mut Check) -> Optio
              live: read `prometheus-elector recover --help`, then repeat it with --yes",
         ));
     }
-    let (client, data_dir) = (client(raw, facts, check), data_dir(raw, false, check));
+    let (client, data_dir) = (client(raw, facts, check), data_dir(raw, false, false, check));
     Some(Command::Recover { client: client?, data_dir: data_dir? })
 }

@@ -241,7 +241,10 @@ impl Gate {
         if recovered.damaged_bytes > 0 {
             tracing::warn!(remote = %name, bytes = recovered.damaged_bytes, "a damaged part of the spool was dropped");
         }
-        tracing::info!(remote = %name, url = %settings.url, batches = recovered.batches, "remote_write goes through the gate");
+        tracing::info!(
+            remote = %name, path = %settings.path, url = %settings.url, batches = recovered.batches,
+            "remote_write goes through the gate"
+        );
         let since = since.filter(|_| recovered.damaged_bytes == 0);
         Ok(Arc::new(Remote::new(settings, gate.tls_base.clone(), dir, opened, since)))
     }

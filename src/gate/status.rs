@@ -81,6 +81,8 @@ impl RemotePhase {
 pub struct RemoteStatus {
     /// The entry's name.
     pub name: String,
+    /// Its path on the gate's listener.
+    pub path: String,
     /// The true URL, without secrets.
     pub url: String,
     /// Where its requests go.
@@ -247,6 +249,7 @@ impl Remote {
         let seen = lock(&self.seen).clone();
         let ago = |at: Instant| now.saturating_duration_since(at);
         let mut status = RemoteStatus {
+            path: settings.path.clone(),
             url: settings.url.to_string(),
             last_accepted_age_ms: seen.accepted.map(|at| millis(ago(at))),
             watermark_ms,

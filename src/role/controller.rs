@@ -22,7 +22,7 @@ use tracing::warn;
 use super::runner::{Output, Parts, Runner};
 use super::state::{Event, Policy, State};
 use super::variants::{Config, Renderer};
-use super::{Companion, Role, RoleHandle, RoleSettings};
+use super::{Companion, OutputSettings, Role, RoleHandle, RoleSettings};
 use crate::metrics::NotifierMetrics;
 use crate::prometheus::client::{self, ClientError};
 use crate::prometheus::file::{self, FileError};
@@ -70,7 +70,16 @@ pub struct RoleController {
     prober: Prober,
     source: SourceWatch,
     renderer: Renderer,
-    output: Output,
+    output: Option<Output>,
+}
+
+impl Output {
+    /// Names the files, and removes what a crash has left beside them.
+    fn new(settings: &OutputSettings) -> Result<Self, FileError> {
+        file::remove_leftovers(&settings.path)?;
+        let kept = file::beside(&settings.path, KEPT_SUFFIX)?;
+        Ok(Self { path: settings.path.clone(), kept, mode: settings.mode })
+    }
 }
 
 impl RoleController {
@@ -83,15 +92,10 @@ impl RoleController {
         metrics: NotifierMetrics,
         companion: Option<Companion>,
     ) -> Result<(RoleHandle, Self), RoleError> {
-        let output = Output {
-            path: settings.output.clone(),
-            kept: file::beside(&settings.output, KEPT_SUFFIX)?,
-            mode: settings.output_mode,
-        };
-        file::remove_leftovers(&output.path)?;
+        let output = settings.output.as_ref().map(Output::new).transpose()?;
         let source = read(&settings.source);
-        let (config, source_error) = first_config(&source, &renderer, &output)?;
-        if let Some(config) = &config {
+        let (config, source_error) = first_config(&source, &renderer, output.as_ref())?;
+        if let (Some(config), Some(output)) = (&config, &output) {
             file::replace(&output.path, &config.bytes(Role::Follower), output.mode)?;
         }
 
@@ -103,6 +107,7 @@ impl RoleController {
             retry_delay: notify.retry_delay,
             demote_timeout: settings.demote_timeout,
             cover_timeout: settings.cover_timeout,
+            renders: output.is_some(),
         };
         let (commands_tx, commands) = mpsc::channel(COMMANDS_MAX);
         let (status, status_rx) = watch::channel(Arc::default());
@@ -135,7 +140,7 @@ impl RoleController {
             loop {
                 let read = source.changed().await;
                 let (renderer, output) = (renderer.clone(), output.clone());
-                let outcome = tokio::task::spawn_blocking(move || render(&read, &renderer, &output)).await;
+                let outcome = tokio::task::spawn_blocking(move || render(&read, &renderer, output.as_ref())).await;
                 let config = outcome.unwrap_or_else(|error| Err(format!("rendering failed: {error}")));
                 if events.send(Event::Source(config.map(Arc::new))).await.is_err() {
                     return;
@@ -151,12 +156,14 @@ type FirstConfig = (Option<Arc<Config>>, Option<String>);
 fn first_config(
     source: &Result<Bytes, SourceError>,
     renderer: &Renderer,
-    output: &Output,
+    output: Option<&Output>,
 ) -> Result<FirstConfig, RoleError> {
     let error = match render(source, renderer, output) {
         Ok(config) => return Ok((Some(Arc::new(config)), None)),
         Err(error) => error,
     };
+    // A sidecar that only gates has nothing to put in force: it votes, and waits for the file.
+    let Some(output) = output else { return Ok((None, Some(error))) };
     if let Ok(kept) = read(&output.kept) {
         return Ok((Some(Arc::new(Config::follower_only(kept))), Some(error)));
     }
@@ -167,9 +174,10 @@ fn first_config(
 }
 
 /// Renders, and keeps the follower configuration for a start with an invalid source file.
-fn render(source: &Result<Bytes, SourceError>, renderer: &Renderer, output: &Output) -> Result<Config, String> {
+fn render(source: &Result<Bytes, SourceError>, renderer: &Renderer, output: Option<&Output>) -> Result<Config, String> {
     let bytes = source.as_ref().map_err(ToString::to_string)?;
     let config = Config::new(renderer(bytes)?);
+    let Some(output) = output else { return Ok(config) };
     if let Err(error) = file::replace(&output.kept, &config.bytes(Role::Follower), output.mode) {
         warn!(%error, "cannot keep a copy of the follower configuration for a restart with an invalid source file");
     }

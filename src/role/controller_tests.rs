@@ -75,8 +75,7 @@ impl Bench {
         let url = |path: &str| -> reqwest::Url { format!("http://{address}{path}").parse().unwrap() };
         let settings = RoleSettings {
             source: config,
-            output,
-            output_mode: 0o640,
+            output: Some(OutputSettings { path: output, mode: 0o640 }),
             notify: NotifySettings {
                 url: url("/-/reload"),
                 method: reqwest::Method::POST,
@@ -106,7 +105,7 @@ impl Bench {
     }
 
     fn output(&self) -> Option<String> {
-        std::fs::read_to_string(&self.settings.output).ok()
+        std::fs::read_to_string(&self.prometheus.output).ok()
     }
 }
 
@@ -119,7 +118,7 @@ async fn until(handle: &RoleHandle, wanted: impl Fn(&RoleStatus) -> bool) -> Arc
 #[tokio::test]
 async fn from_a_stale_leader_configuration_through_a_whole_life() {
     let bench = Bench::new("F1|L1").await;
-    std::fs::write(&bench.settings.output, "L0 of before the crash").unwrap();
+    std::fs::write(&bench.prometheus.output, "L0 of before the crash").unwrap();
     std::fs::write(bench.dir.path().join(".prometheus.yml.tmp-left"), "half").unwrap();
 
     let (ends, handle, controller) = bench.build().unwrap();
@@ -186,7 +185,7 @@ async fn an_invalid_source_fails_the_first_start() {
 async fn after_an_earlier_good_run_an_invalid_source_puts_the_kept_follower_configuration_in_force() {
     let bench = Bench::new("F1|L1").await;
     drop(bench.build().unwrap());
-    std::fs::write(&bench.settings.output, "L1").unwrap();
+    std::fs::write(&bench.prometheus.output, "L1").unwrap();
     std::fs::write(&bench.settings.source, "broken").unwrap();
     let (_ends, handle, controller) = bench.build().unwrap();
     assert_eq!(bench.output().as_deref(), Some("F1"));
@@ -201,7 +200,7 @@ async fn after_an_earlier_good_run_an_invalid_source_puts_the_kept_follower_conf
 #[tokio::test]
 async fn with_only_an_output_of_unknown_role_prometheus_is_left_alone_and_it_is_said() {
     let bench = Bench::new("broken").await;
-    std::fs::write(&bench.settings.output, "of another tool").unwrap();
+    std::fs::write(&bench.prometheus.output, "of another tool").unwrap();
     let (ends, handle, controller) = bench.build().unwrap();
     ends.leadership.send_replace(Leadership { authority: Authority::SoleVoter, ..Leadership::default() });
     let running = tokio::spawn(controller.run(CancellationToken::new()));
@@ -215,7 +214,25 @@ async fn with_only_an_output_of_unknown_role_prometheus_is_left_alone_and_it_is_
 #[tokio::test]
 async fn a_missing_output_directory_fails_the_start() {
     let mut bench = Bench::new("F1|L1").await;
-    bench.settings.output = bench.dir.path().join("missing/prometheus.yml");
+    let path = bench.dir.path().join("missing/prometheus.yml");
+    bench.settings.output = Some(OutputSettings { path, mode: 0o640 });
     let error = bench.build().err().expect("an error").to_string();
     assert!(error.contains("missing/prometheus.yml does not exist: mount the volume"), "{error}");
+}
+
+#[tokio::test]
+async fn without_an_output_nothing_is_written_or_reloaded_and_leadership_works_all_the_same() {
+    let mut bench = Bench::new("F1|L1").await;
+    bench.settings.output = None;
+    let (ends, handle, controller) = bench.build().unwrap();
+    let running = tokio::spawn(controller.run(CancellationToken::new()));
+    let status = until(&handle, |status| status.eligible).await;
+    assert!(status.reason.ends_with("Prometheus is configured by somebody else"), "{status:?}");
+    ends.leadership.send_replace(Leadership { authority: Authority::SoleVoter, ..Leadership::default() });
+    until(&handle, |status| status.role == Role::Leader && status.config.applied_role == Some(Role::Leader)).await;
+    running.abort();
+    assert_eq!(bench.output(), None);
+    assert!(bench.prometheus.loaded().is_empty());
+    let files: Vec<_> = std::fs::read_dir(bench.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(files, ["config.yaml"]);
 }

@@ -37,10 +37,8 @@ use crate::prometheus::{HealthSettings, NotifySettings, ReadinessSettings};
 pub struct RoleSettings {
     /// The two-section source file.
     pub source: PathBuf,
-    /// The rendered Prometheus configuration.
-    pub output: PathBuf,
-    /// Its file mode, e.g. 0o640.
-    pub output_mode: u32,
+    /// The rendered Prometheus configuration; `None`: somebody else configures Prometheus, nothing is written or reloaded.
+    pub output: Option<OutputSettings>,
     /// Reload of Prometheus.
     pub notify: NotifySettings,
     /// Readiness before candidacy; `None`: do not wait.
@@ -52,6 +50,15 @@ pub struct RoleSettings {
     /// Longest time that a leader which shuts down waits for a member that is prepared; another handover waits for
     /// `demote_timeout`.
     pub cover_timeout: Duration,
+}
+
+/// The file that Prometheus reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputSettings {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its mode, e.g. 0o640.
+    pub mode: u32,
 }
 
 /// Role whose configuration is wanted or in force.

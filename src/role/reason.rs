@@ -61,6 +61,9 @@ pub(super) fn sentence(state: &State) -> String {
 
 /// How far the wanted configuration is.
 fn progress(state: &State) -> String {
+    if !state.policy.renders {
+        return "Prometheus is configured by somebody else".to_owned();
+    }
     let Some(wanted) = state.wanted else {
         return "there is no valid configuration, and Prometheus is left alone: if this member led before it was \
                 restarted, its Prometheus may still run with the leader configuration"

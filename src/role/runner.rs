@@ -42,7 +42,8 @@ pub(super) struct Parts<R> {
     pub(super) reload: R,
     /// After this long a reload is reported as slow.
     pub(super) slow_after: Duration,
-    pub(super) output: Output,
+    /// `None`: nothing is written, and Prometheus is told nothing.
+    pub(super) output: Option<Output>,
     pub(super) commands: mpsc::Receiver<RoleCommand>,
     pub(super) status: watch::Sender<Arc<RoleStatus>>,
     pub(super) events: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
@@ -58,7 +59,7 @@ pub(super) struct Runner<R> {
     group: GroupHandle,
     reload: Arc<R>,
     slow_after: Duration,
-    output: Output,
+    output: Option<Output>,
     commands: mpsc::Receiver<RoleCommand>,
     status: watch::Sender<Arc<RoleStatus>>,
     applied_at_unix_ms: Option<u64>,
@@ -254,8 +255,12 @@ impl<R: Reload> Runner<R> {
     fn write(&mut self, target: Target) {
         // A write is asked for only while there is a configuration.
         let Some(bytes) = self.state.config.as_ref().map(|config| config.bytes(target.role)) else { return };
-        let (output, may_act) = (self.output.clone(), permit(&self.group.leadership, target.role));
         let events = self.events_tx.clone();
+        let Some(output) = self.output.clone() else {
+            self.spawn(async move { drop(events.send(Event::Wrote(Ok(()))).await) });
+            return;
+        };
+        let may_act = permit(&self.group.leadership, target.role);
         self.spawn(async move {
             let write = move || file::replace_if(&output.path, &bytes, output.mode, may_act);
             let result = match tokio::task::spawn_blocking(write).await {
@@ -271,6 +276,10 @@ impl<R: Reload> Runner<R> {
     fn reload(&mut self, target: Target) {
         let (reload, may_act) = (self.reload.clone(), permit(&self.group.leadership, target.role));
         let (events, slow_after) = (self.events_tx.clone(), self.slow_after);
+        if self.output.is_none() {
+            self.spawn(async move { drop(events.send(Event::Reloaded(Ok(()))).await) });
+            return;
+        }
         self.spawn(async move {
             if !may_act() {
                 let _ = events.send(Event::Reloaded(Err(Failure::NoAuthority))).await;

@@ -78,13 +78,14 @@ impl Bench {
             retry_delay: Duration::from_secs(10),
             demote_timeout: DEMOTE_TIMEOUT,
             cover_timeout: DEMOTE_TIMEOUT,
+            renders: true,
         };
         let runner = Runner::new(Parts {
             state: State::new(policy, Some(Arc::new(config(1))), None),
             group,
             reload: FakePrometheus { output: path.clone(), calls: calls_tx },
             slow_after: Duration::from_secs(2),
-            output: Output { kept: dir.path().join("kept"), path, mode: 0o640 },
+            output: Some(Output { kept: dir.path().join("kept"), path, mode: 0o640 }),
             commands,
             status,
             events: (events_tx.clone(), events),

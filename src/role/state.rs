@@ -21,6 +21,8 @@ pub(super) struct Policy {
     pub(super) demote_timeout: Duration,
     /// Longest time that a shutdown waits for a prepared successor.
     pub(super) cover_timeout: Duration,
+    /// Whether Prometheus is configured by this sidecar.
+    pub(super) renders: bool,
 }
 
 /// Something happened.

@@ -7,6 +7,7 @@ use super::{REPLICA, pod, run, try_parse};
 use crate::config::defaults;
 use crate::config::logging::LogFormat;
 use crate::discovery::Source;
+use crate::role::OutputSettings;
 
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
@@ -34,8 +35,8 @@ fn a_pod_of_a_stateful_set_needs_three_flags() {
     assert!(settings.proxy.is_none() && !settings.runtime_metrics);
 
     let role = settings.role.unwrap();
-    assert_eq!((role.source.to_str(), role.output.to_str()), (Some("c.yaml"), Some("/out/p.yaml")));
-    assert_eq!(role.output_mode, 0o640);
+    assert_eq!(role.source.to_str(), Some("c.yaml"));
+    assert_eq!(role.output, Some(OutputSettings { path: "/out/p.yaml".into(), mode: 0o640 }));
     assert_eq!(role.notify.url.as_str(), "http://127.0.0.1:9090/-/reload");
     assert_eq!(role.notify.method, reqwest::Method::POST);
     assert_eq!((role.notify.max_attempts, role.notify.retry_delay), (5, Duration::from_secs(10)));

@@ -37,7 +37,9 @@ const REFERENCE: [(&str, Option<&str>); 27] = [
 ];
 
 /// The rest of the Lease-based tool's flags, and our own.
-const OTHERS: [(&str, Option<&str>); 25] = [
+const OTHERS: [(&str, Option<&str>); 27] = [
+    ("gate-only", Some("false")),
+    ("gate-extra-interval", None),
     ("remote-write-gate", Some("on")),
     ("gate-spool-size", Some("256MiB")),
     ("gate-spool-dir", None),

@@ -1,6 +1,7 @@
 //! The words for mistakes, exactly, because an operator acts on them.
 
 use super::{bare, mistakes, mistakes_with, pod, try_parse};
+use crate::config::Command;
 
 fn one(line: &str) -> String {
     let mistakes = mistakes(line);
@@ -72,6 +73,31 @@ fn a_witness_excludes_what_needs_a_prometheus_and_needs_a_directory() {
         [
             "--init=true and --witness=true exclude each other: a witness has no configuration to write; take one of them \
           away"
+        ]
+    );
+}
+
+#[test]
+fn a_sidecar_that_only_gates_needs_no_output_and_contradicts_what_writes_one() {
+    let line = "-config /c/x.yaml -gate-only -raft-data-dir d -api-proxy-prometheus-local-port 1234";
+    let (Command::Run(settings), _) = try_parse(line, &[], pod()).unwrap() else { panic!() };
+    let role = settings.role.unwrap();
+    assert_eq!((role.output, role.notify.url.as_str()), (None, "http://127.0.0.1:1234/-/reload"));
+    let gate = settings.gate.unwrap();
+    assert_eq!((gate.tls_base.to_str(), gate.spool_dir.to_str()), (Some("/c"), Some("d/gate")));
+    assert_eq!(
+        mistakes_with("-config c -gate-only -output o -remote-write-gate off", &[], pod()),
+        [
+            "--gate-only=true and --output=o exclude each other: with gate-only nothing is written; take one of them away",
+            "--gate-only=true and --remote-write-gate=off exclude each other: then there is nothing at all; take one of them \
+             away"
+        ]
+    );
+    assert_eq!(
+        mistakes_with("-config c -gate-only", &[], pod()),
+        [
+            "--raft-data-dir (or PROMETHEUS_ELECTOR_RAFT_DATA_DIR) is missing: with gate-only there is no output beside which \
+             its state could go; give a directory that is kept"
         ]
     );
 }

@@ -28,6 +28,7 @@ const POLICY: Policy = Policy {
     retry_delay: Duration::from_secs(10),
     demote_timeout: Duration::from_secs(5),
     cover_timeout: Duration::from_secs(8),
+    renders: true,
 };
 
 /// Source files by number: source 1 renders to the contents F1 and L1; of source 9 both are E9.
