@@ -40,7 +40,7 @@ pub(super) fn renderer(gate: Option<Gate>, address: SocketAddr, writes: bool) ->
             label: entry.label.clone(),
             line: entry.line,
         });
-        let (remotes, longest_interval) = (gated.remotes, gated.longest_interval);
+        let (remotes, longest_interval) = (gated.remotes, writes.then_some(gated.longest_interval));
         rendered.send_replace(Routes { remotes, ungated: ungated.collect(), longest_interval });
         let mut output = gated.rendered;
         if !writes {

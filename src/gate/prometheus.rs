@@ -29,6 +29,8 @@ use crate::render::{RunningConfig, read_running};
 const COVER_PERIOD: Duration = Duration::from_millis(500);
 /// The leader's external labels among the group's values, hashed.
 const LABELS_KEY: &str = "external-labels";
+/// Prometheus's default for scrapes and rules.
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
 /// File beside the spool.
 const FILE: &str = "cover";
 /// Prometheus tells the time of a reload in whole seconds.
@@ -47,10 +49,13 @@ pub(super) enum Known {
 }
 
 impl Known {
-    pub(super) fn longest_interval(&self) -> Duration {
+    /// The longest interval, with that of the rendered configuration.
+    fn longest_interval(&self, rendered: Option<Duration>) -> Duration {
         match self {
-            Self::Runs { config, .. } => config.longest_interval,
-            Self::Nothing | Self::Unasked => Duration::ZERO,
+            Self::Runs { config, .. } => config.longest_interval.max(rendered.unwrap_or_default()),
+            // Nothing is dropped until it is known.
+            Self::Nothing => rendered.unwrap_or(Duration::MAX),
+            Self::Unasked => rendered.unwrap_or(DEFAULT_INTERVAL),
         }
     }
 }
@@ -164,7 +169,7 @@ impl Inner {
     /// Gives every remote its margin and the time since when it is covered.
     pub(super) async fn settle(&self) {
         let known = lock(&self.known).clone();
-        let longest_interval = known.longest_interval().max(*lock(&self.longest_interval));
+        let longest_interval = known.longest_interval(*lock(&self.longest_interval));
         let mut writes: Vec<(PathBuf, QueueSince)> = Vec::new();
         for remote in self.remotes() {
             remote.set_margin(&self.settings, longest_interval);
@@ -269,6 +274,16 @@ mod tests {
         assert_eq!(later(5_500, 90_000, "a"), 6_000, "a reload that left it alone");
         assert_eq!(later(5_500, 90_000, "b"), 91_000, "a reload that changed it");
         assert_eq!(later(80_300, 80_000, "a"), 81_000, "a restart");
+    }
+
+    #[test]
+    fn the_margin_of_a_foreign_prometheus_is_that_of_its_configuration_and_unbounded_until_it_is_known() {
+        let config = Arc::new(RunningConfig { longest_interval: Duration::from_secs(15), ..RunningConfig::default() });
+        let runs = Known::Runs { started_ms: 0, loaded_ms: 0, config };
+        assert_eq!(runs.longest_interval(None), Duration::from_secs(15));
+        assert_eq!(runs.longest_interval(Some(Duration::from_secs(30))), Duration::from_secs(30));
+        assert_eq!(Known::Nothing.longest_interval(None), Duration::MAX);
+        assert_eq!(Known::Unasked.longest_interval(None), Duration::from_secs(60));
     }
 
     #[test]

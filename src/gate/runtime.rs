@@ -75,8 +75,8 @@ pub struct Routes {
     pub remotes: Vec<RemoteSettings>,
     /// Entries that lead past the gate, to be shown.
     pub ungated: Vec<UngatedStatus>,
-    /// The longest scrape or evaluation interval.
-    pub longest_interval: Duration,
+    /// The longest scrape or evaluation interval; `None`: somebody else configures Prometheus.
+    pub longest_interval: Option<Duration>,
 }
 
 /// One gated entry at work.
@@ -100,7 +100,7 @@ pub(super) struct Inner {
     /// Leadership is being handed over: nothing more is forwarded.
     pub(super) yields: watch::Sender<bool>,
     /// The longest interval of the newest render.
-    pub(super) longest_interval: Mutex<Duration>,
+    pub(super) longest_interval: Mutex<Option<Duration>>,
     pub(super) known: Mutex<Known>,
     pub(super) cover: watch::Sender<GateCover>,
     /// A render has been taken.

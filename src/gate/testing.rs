@@ -38,7 +38,7 @@ pub(super) fn settings(url: &str) -> RemoteSettings {
 
 /// A render with these remotes.
 pub(super) fn routes(remotes: &[RemoteSettings]) -> Routes {
-    Routes { remotes: remotes.to_vec(), ..Routes::default() }
+    Routes { remotes: remotes.to_vec(), longest_interval: Some(Duration::ZERO), ..Routes::default() }
 }
 
 /// Authority without an end.
