@@ -14,6 +14,7 @@ pub mod cli;
 pub mod config;
 pub mod discovery;
 pub mod gate;
+mod hop_by_hop;
 pub mod metrics;
 pub mod prometheus;
 pub mod proxy;

@@ -196,8 +196,22 @@ fn proxy(settings: &RemoteSettings, environment: &dyn Fn(&str) -> Option<String>
         None => false,
     };
     let target = Uri::try_from(without_credentials(url).as_str()).ok()?;
+    let no_proxy = for_port(&no_proxy, url.port_or_known_default());
     let rules = Matcher::builder().all("http://proxy").no(no_proxy).build();
     (!is_loopback && rules.intercept(&target).is_some()).then_some(proxy)
+}
+
+/// The entries of a `no_proxy` list that hold for a port, without it: Go takes `host:port` too, the library does not.
+fn for_port(no_proxy: &str, port: Option<u16>) -> String {
+    let entry = |entry: &str| {
+        let entry = entry.trim();
+        let Some((host, wanted)) = entry.rsplit_once(':') else { return Some(entry.to_owned()) };
+        // The colons of an IPv6 address are no port, unless it stands in brackets.
+        let is_port = !host.contains(':') || host.starts_with('[') && host.ends_with(']');
+        let Some(wanted) = wanted.parse::<u16>().ok().filter(|_| is_port) else { return Some(entry.to_owned()) };
+        (Some(wanted) == port).then(|| host.trim_matches(['[', ']']).to_owned())
+    };
+    no_proxy.split(',').filter_map(entry).collect::<Vec<_>>().join(",")
 }
 
 fn has_credentials(url: &Url) -> bool {
@@ -330,5 +344,15 @@ mod tests {
         assert_eq!(through("https://h/w", None, None, true).as_deref(), Some("http://bob:pw@secure:3128/"));
         assert_eq!(through("https://internal/w", None, None, true), None);
         assert_eq!(through("http://10.1.2.3/w", None, None, true), None);
+        assert_eq!(through("http://h:81/w", p, Some("a, h:81"), false), None);
+        assert_eq!(through("http://h:82/w", p, Some("a, h:81"), false).as_deref(), Some("http://p:1/"));
+        assert_eq!(through("https://h/w", p, Some("h:443"), false), None, "the port of the scheme");
+    }
+
+    #[test]
+    fn an_entry_of_no_proxy_with_a_port_holds_for_that_port_only() {
+        let all = "a:1,b, [::1]:2 ,::1,fe80::/10,10.0.0.0/8,*.c:1,10.1.1.1:2";
+        assert_eq!(for_port(all, Some(1)), "a,b,::1,fe80::/10,10.0.0.0/8,*.c");
+        assert_eq!(for_port(all, Some(2)), "b,::1,::1,fe80::/10,10.0.0.0/8,10.1.1.1");
     }
 }

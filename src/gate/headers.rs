@@ -3,14 +3,14 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RETRY_AFTER, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, RETRY_AFTER, TRAILER,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
 use super::spool::Format;
 use super::wire::VERSION_HEADER;
+use crate::hop_by_hop;
 
 /// The fencing token: the term in which the request was sent.
 pub(super) const TERM: HeaderName = HeaderName::from_static("x-prometheus-elector-term");
@@ -25,34 +25,14 @@ pub(super) const WRITTEN: [HeaderName; 3] = [
     HeaderName::from_static("x-prometheus-remote-write-exemplars-written"),
 ];
 
-/// Fields of one connection, and those that the client sets by itself.
-const OF_A_HOP: [HeaderName; 13] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    HeaderName::from_static("proxy-connection"),
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    EXPECT,
-    HOST,
-    CONTENT_LENGTH,
-    TERM,
-];
+/// Fields besides those of one connection that stay here: the client sets them by itself, or they are ours.
+const OURS: [HeaderName; 5] = [TRAILER, EXPECT, HOST, CONTENT_LENGTH, TERM];
 
 /// The sender's headers that are for the remote.
 pub(super) fn end_to_end(headers: &HeaderMap) -> HeaderMap {
     let mut kept = headers.clone();
-    for line in headers.get_all(CONNECTION) {
-        for name in line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            if let Ok(name) = HeaderName::from_bytes(name) {
-                kept.remove(name);
-            }
-        }
-    }
-    for name in &OF_A_HOP {
+    hop_by_hop::strip(&mut kept);
+    for name in &OURS {
         kept.remove(name);
     }
     kept

@@ -27,6 +27,7 @@ mod handover;
 mod headers;
 pub mod listener;
 pub mod margin;
+mod orphans;
 mod prometheus;
 mod refusal;
 pub mod remote;

@@ -32,7 +32,7 @@ const LABELS_KEY: &str = "external-labels";
 /// Prometheus's default for scrapes and rules.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
 /// File beside the spool.
-const FILE: &str = "cover";
+pub(super) const FILE: &str = "cover";
 /// Prometheus tells the time of a reload in whole seconds.
 const RELOAD_PRECISION_MS: i64 = 1_000;
 

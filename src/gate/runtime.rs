@@ -28,6 +28,7 @@ use super::chores::work;
 use super::fence::{Tenure, tenures};
 use super::forward::Remote;
 use super::lock;
+use super::orphans::sweep;
 use super::prometheus::{GateCover, Known, QueueSince, watch_cover};
 use super::remote::{RemoteSettings, hex};
 use super::spool::SpoolError;
@@ -108,7 +109,7 @@ pub(super) struct Inner {
     /// The process is going away, and nothing is to be waited for.
     is_leaving: AtomicBool,
     /// One render at a time.
-    applying: tokio::sync::Mutex<()>,
+    pub(super) applying: tokio::sync::Mutex<()>,
 }
 
 impl Inner {
@@ -153,6 +154,7 @@ impl Gate {
             applying,
         }));
         tokio::spawn(watch_cover(Arc::downgrade(&gate.0)));
+        tokio::spawn(sweep(Arc::downgrade(&gate.0)));
         Ok(gate)
     }
 
@@ -251,7 +253,7 @@ impl Gate {
 }
 
 /// Directory of a remote's spool: its name, where that can be one.
-fn directory(name: &str) -> String {
+pub(super) fn directory(name: &str) -> String {
     let encoded = utf8_percent_encode(name, NON_ALPHANUMERIC).to_string();
     if encoded.len() <= DIRECTORY_NAME_MAX { encoded } else { format!("%{}", hex(&Sha256::digest(name)[..16])) }
 }

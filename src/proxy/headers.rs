@@ -2,35 +2,30 @@
 //!
 //! Fields of one connection end here (RFC 9110 section 7.6.1), end-to-end ones pass as they are. `Trailer` passes,
 //! because trailers do. `Expect` ends here: hyper asks the client to go on as soon as the body is wanted, which is when
-//! Prometheus is connected. Own code because no maintained library fits: docs/decisions/proxy-hop-by-hop.md.
+//! Prometheus is connected. Which these are: [`crate::hop_by_hop`].
 
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, EXPECT, HOST, TE, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use super::ProxyError;
+use crate::hop_by_hop::{self, list};
 
 /// Name of the member whose Prometheus answered; in every response that came from one.
 pub(super) const LEADER: HeaderName = HeaderName::from_static("x-prometheus-elector-leader");
 /// Names of the members whose proxies a request has passed, in order, separated by commas.
 const VIA: HeaderName = HeaderName::from_static("x-prometheus-elector-via");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// Proxies that one request may pass. A right setup has one, a chain of sidecars two.
 pub(super) const HOPS_MAX: usize = 4;
-
-/// Hop-by-hop fields whether or not `Connection` names them.
-const HOP_BY_HOP: [HeaderName; 8] =
-    [CONNECTION, KEEP_ALIVE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE];
 
 /// Makes a client's request headers those of the request to Prometheus. `uri` is the request's target: one that
 /// carries an authority replaces `Host` (RFC 9112 section 3.2.2). `member` is the own name as [`member_token`] gives it.
 pub(super) fn to_upstream(headers: &mut HeaderMap, uri: &Uri, client: IpAddr, member: &HeaderValue) {
     let trailers = wants_trailers(headers);
-    strip_hop_by_hop(headers);
+    hop_by_hop::strip(headers);
     headers.remove(EXPECT);
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -45,7 +40,7 @@ pub(super) fn to_upstream(headers: &mut HeaderMap, uri: &Uri, client: IpAddr, me
 
 /// Makes Prometheus' response headers those of the response to the client.
 pub(super) fn to_client(headers: &mut HeaderMap, leader: &HeaderValue) {
-    strip_hop_by_hop(headers);
+    hop_by_hop::strip(headers);
     headers.insert(LEADER, leader.clone());
 }
 
@@ -72,31 +67,8 @@ pub(super) fn member_token(name: &str) -> HeaderValue {
     HeaderValue::from_str(&token).unwrap_or(HeaderValue::from_static("_"))
 }
 
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        let named: Vec<HeaderName> =
-            list(headers, &CONNECTION).filter_map(|name| HeaderName::from_bytes(name).ok()).collect();
-        for name in named {
-            headers.remove(name);
-        }
-    }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
-}
-
 fn wants_trailers(headers: &HeaderMap) -> bool {
     list(headers, &TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
-}
-
-/// Elements of a list header over all its lines, trimmed, without empty ones.
-fn list<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
-    headers
-        .get_all(name)
-        .into_iter()
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
-        .map(<[u8]>::trim_ascii)
-        .filter(|element| !element.is_empty())
 }
 
 fn append_to_list(headers: &mut HeaderMap, name: HeaderName, element: &[u8]) {
