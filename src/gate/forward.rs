@@ -26,14 +26,14 @@ use super::client::{Answer, Client, SendError};
 use super::cover::Reach;
 use super::fence::Tenure;
 use super::prometheus::QueueSince;
+use super::received::{Received, summary};
 use super::refusal::{self, Unfit};
 use super::remote::RemoteSettings;
 use super::runtime::GateSettings;
-use super::spool::{Batch, Format, SpoolError};
+use super::spool::SpoolError;
 use super::standby::{Phase, Route, Shelf};
 use super::status::{Counts, count};
-use super::watermark::{BatchKey, FUTURE_TOLERANCE, Outcome, Publisher, Timing, Watermark, key, usable};
-use super::wire::{CONTENT_ENCODING, Summary, Version};
+use super::watermark::{BatchKey, Outcome, Publisher, Timing, Watermark, key, usable};
 use super::{TimeRange, headers, lock, margin, wall_ms};
 
 /// Changes of authority that one request may meet.
@@ -84,21 +84,6 @@ pub(super) struct Seen {
     pub(super) accepted: Option<Instant>,
     /// What was no success, if it was the newest answer.
     pub(super) error: Option<String>,
-}
-
-/// A request of the own Prometheus.
-struct Received {
-    headers: HeaderMap,
-    format: Format,
-    summary: Option<Summary>,
-    body: Bytes,
-    arrival_ms: i64,
-}
-
-impl Received {
-    fn range(&self) -> Option<TimeRange> {
-        self.summary.and_then(|summary| summary.range)
-    }
 }
 
 impl Remote {
@@ -355,29 +340,6 @@ impl Remote {
         }
         self.counts.bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
         Received { headers: headers::end_to_end(headers), format, summary: summary.ok(), body, arrival_ms }
-    }
-}
-
-/// Reads a body as its headers say.
-fn summary(format: &Format, body: &[u8], arrival_ms: i64) -> Result<Summary, String> {
-    let Some(version) = Version::of(Some(&format.content_type)) else {
-        return Err(format!("unknown Content-Type `{}`", format.content_type));
-    };
-    if !format.content_encoding.eq_ignore_ascii_case(CONTENT_ENCODING) {
-        return Err(format!("unknown Content-Encoding `{}`", format.content_encoding));
-    }
-    let tolerance = i64::try_from(FUTURE_TOLERANCE.as_millis()).unwrap_or(i64::MAX);
-    Summary::read(version, body, arrival_ms.saturating_add(tolerance)).map_err(|error| error.to_string())
-}
-
-impl Received {
-    fn to_batch(&self) -> Batch {
-        Batch {
-            received_at_ms: self.arrival_ms,
-            range: self.range(),
-            format: self.format.clone(),
-            body: self.body.to_vec(),
-        }
     }
 }
 

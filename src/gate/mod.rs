@@ -29,6 +29,7 @@ pub mod listener;
 pub mod margin;
 mod orphans;
 mod prometheus;
+mod received;
 mod refusal;
 pub mod remote;
 pub mod runtime;
