@@ -1,10 +1,11 @@
 //! Doubts about a group that is not confirmed in time: the I/O around [`crate::abandon`].
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use futures_util::future::join_all;
 
-use crate::contacts::Contacts;
+use crate::contacts::{Contact, Contacts};
 use crate::instance::{Instance, Work};
 use crate::network::{Hello, Transport};
 use crate::rt::now;
@@ -14,7 +15,7 @@ use crate::store::{ClusterId, LogStore, Standing};
 use crate::tasks::{self, Done, metrics};
 use crate::types::Raft;
 use crate::view::RaftView;
-use crate::{NodeId, abandon};
+use crate::{Member, NodeId, abandon};
 
 impl<T: Transport> Instance<T> {
     /// A group that is not confirmed in time may never be: then this member starts anew.
@@ -87,10 +88,12 @@ impl Doubts {
         Done::Finished(Work::Abandon)
     }
 
-    /// What answers wherever a member may be.
-    async fn ask(&self, id: NodeId, member: &crate::Member, transport: &impl Transport) -> Vec<Hello> {
-        let mut addresses = self.shared.addresses_of(id);
-        addresses.push(member.raft_address.clone());
+    /// What answers wherever a member may be: with a new disk it may have another address too.
+    async fn ask(&self, id: NodeId, member: &Member, transport: &impl Transport) -> Vec<Hello> {
+        let contacts = self.shared.contacts();
+        let known = [contacts.by_id(id), contacts.by_name(&member.name)];
+        let mut addresses: BTreeSet<String> = known.into_iter().flatten().flat_map(Contact::addresses).collect();
+        addresses.insert(member.raft_address.clone());
         let mut answers = Vec::new();
         for address in addresses {
             answers.extend(tasks::ask(&self.shared, transport, &address).await);
