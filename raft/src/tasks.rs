@@ -175,6 +175,7 @@ pub(crate) async fn change(
                 let message = shared.message(Call::Promise { cluster, target, founding: false });
                 let promise = transport.call(&member.raft_address, &message, PROMISE_TIMEOUT).await;
                 promise.map_err(|error| error.to_string())?;
+                shared.promised(target, cluster);
             }
             _ => {}
         }
