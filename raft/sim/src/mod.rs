@@ -21,6 +21,7 @@ mod restarted_leader;
 pub(crate) mod rules;
 mod run;
 mod scenarios;
+pub mod sleep;
 mod stories;
 pub(crate) mod world;
 

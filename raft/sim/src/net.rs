@@ -10,8 +10,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::chance::Chance;
-use super::executor::{self, LifeId, Nanos, Sleep, TaskId};
+use super::executor::{self, LifeId, Nanos, TaskId};
 use super::hooks;
+use super::sleep::Sleep;
 use super::world::{self, MachineId};
 use crate::network::{Answer, CallError, Endpoint, Message, Reply, Transport};
 use crate::rt;
