@@ -6,7 +6,8 @@
 //!
 //! That is safe because it then makes the group impossible, if it was not so before: the leader confirms only what every
 //! founding member, under its founding node id, has acknowledged at the same time ([`crate::membership`]), and a node id
-//! that was given up never acknowledges anything again. So a member first stops to answer, then asks, then leaves.
+//! that was given up never acknowledges anything again. So a member first stops to answer, then asks, then leaves if the
+//! answers say so: what it hears otherwise may be older than its silence.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::NodeId;
 use crate::network::Hello;
 use crate::state::clip;
+use crate::store::{ClusterId, Standing};
 
 /// Contacts that are kept at once; discovery is bounded below that.
 const CONTACTS_MAX: usize = 256;
@@ -61,6 +62,14 @@ impl Contacts {
         let same = known.filter(|known| known.hello.incarnation == hello.incarnation);
         let called_from = caller.or(same.and_then(|known| known.called_from));
         self.by_name.insert(hello.member.name.clone(), Contact { hello, heard_at: now, called_from });
+    }
+
+    /// Notes that a member has promised itself: its last word said something else.
+    pub(crate) fn promised(&mut self, id: NodeId, cluster: ClusterId) {
+        let known = self.by_name.values_mut().find(|contact| contact.hello.node_id == id);
+        if let Some(contact) = known.filter(|contact| contact.hello.standing.joined() != Some(cluster)) {
+            contact.hello.standing = Standing::Promised(cluster);
+        }
     }
 
     pub(crate) fn by_name(&self, name: &str) -> Option<&Contact> {

@@ -1,11 +1,13 @@
 //! Doubts about a group that is not confirmed in time: the I/O around [`crate::abandon`].
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use futures_util::future::join_all;
 
+use crate::contacts::{Contact, Contacts};
 use crate::instance::{Instance, Work};
-use crate::network::Transport;
+use crate::network::{Hello, Transport};
 use crate::rt::now;
 use crate::rules::{Rule, holds};
 use crate::shared::Shared;
@@ -13,7 +15,7 @@ use crate::store::{ClusterId, LogStore, Standing};
 use crate::tasks::{self, Done, metrics};
 use crate::types::Raft;
 use crate::view::RaftView;
-use crate::{NodeId, abandon};
+use crate::{Member, NodeId, abandon};
 
 impl<T: Transport> Instance<T> {
     /// A group that is not confirmed in time may never be: then this member starts anew.
@@ -32,7 +34,7 @@ impl<T: Transport> Instance<T> {
         }
         let doubts = Doubts { raft: self.parts.raft.clone(), shared, log: self.parts.log.clone(), cluster };
         let recent = now.checked_sub(freshness).unwrap_or(now);
-        if doubts.lost_cause(view, recent).is_some() {
+        if doubts.lost_cause(view, &doubts.shared.contacts(), recent).is_some() {
             let transport = self.parts.transport.clone();
             self.start(Work::Abandon, async move { doubts.run(&transport).await });
         }
@@ -48,12 +50,12 @@ struct Doubts {
 }
 
 impl Doubts {
-    fn lost_cause(&self, view: &RaftView, heard_since: Instant) -> Option<String> {
+    fn lost_cause(&self, view: &RaftView, contacts: &Contacts, heard_since: Instant) -> Option<String> {
         let led = self.shared.leader_heard().is_some_and(|heard| heard.at >= heard_since);
         abandon::lost_cause(&abandon::Situation {
             view,
             cluster: self.cluster,
-            contacts: &self.shared.contacts(),
+            contacts,
             holds_entries: self.log.holds_entries(),
             led,
             heard_since,
@@ -68,9 +70,16 @@ impl Doubts {
         }
         let view = RaftView::new(&metrics(&self.raft));
         let others = view.nodes.iter().filter(|(id, _)| **id != view.id);
-        join_all(others.map(|(id, member)| self.ask(*id, member, transport))).await;
+        let answers = join_all(others.map(|(id, member)| self.ask(*id, member, transport))).await;
+        // A call may have been on its way for long: only an answer is newer than the silence.
+        let mut contacts = Contacts::default();
+        if holds(Rule::LeaveOnAnswers) {
+            answers.into_iter().flatten().for_each(|hello| contacts.heard(hello, None, now()));
+        } else {
+            contacts.clone_from(&self.shared.contacts());
+        }
         let view = RaftView::new(&metrics(&self.raft));
-        let cause = self.lost_cause(&view, asked_at).filter(|_| !self.log.holds_confirmation());
+        let cause = self.lost_cause(&view, &contacts, asked_at).filter(|_| !self.log.holds_confirmation());
         if let Some(why) = cause {
             // Silent until it has started anew.
             return Done::LostCause(format!("the group {} can never be confirmed: {why}", self.cluster));
@@ -79,11 +88,16 @@ impl Doubts {
         Done::Finished(Work::Abandon)
     }
 
-    async fn ask(&self, id: NodeId, member: &crate::Member, transport: &impl Transport) {
-        let mut addresses = self.shared.addresses_of(id);
-        addresses.push(member.raft_address.clone());
+    /// What answers wherever a member may be: with a new disk it may have another address too.
+    async fn ask(&self, id: NodeId, member: &Member, transport: &impl Transport) -> Vec<Hello> {
+        let contacts = self.shared.contacts();
+        let known = [contacts.by_id(id), contacts.by_name(&member.name)];
+        let mut addresses: BTreeSet<String> = known.into_iter().flatten().flat_map(Contact::addresses).collect();
+        addresses.insert(member.raft_address.clone());
+        let mut answers = Vec::new();
         for address in addresses {
-            tasks::hello(&self.shared, transport, address).await;
+            answers.extend(tasks::ask(&self.shared, transport, &address).await);
         }
+        answers
     }
 }

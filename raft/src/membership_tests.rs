@@ -256,3 +256,19 @@ fn a_removal_never_leaves_a_majority_that_is_not_alive() {
     world.replicates(2, 10);
     assert_eq!(world.next(), Some(Change::Demote(id(3))));
 }
+
+#[test]
+fn a_member_promises_itself_again_once_and_not_until_its_next_word() {
+    let mut world = World::new();
+    Arc::make_mut(&mut world.view.nodes).insert(id(4), member(4));
+    world.hellos.push(hello(4, Standing::Blank));
+    assert_eq!(
+        world.next(),
+        Some(Change::AddLearner(id(4), member(4))),
+        "it lost the promise before it stored anything"
+    );
+    let mut known = contacts(world.hellos.iter().cloned(), world.heard_at);
+    known.promised(id(4), X);
+    world.hellos = known.iter().map(|contact| contact.hello.clone()).collect();
+    assert_eq!(world.next(), None);
+}

@@ -41,6 +41,8 @@ pub enum Rule {
     ConfirmTogether,
     /// A member stops to answer in an unconfirmed group before it asks whether it can leave it.
     SilentBeforeLeaving,
+    /// Only what the others answer to a member that is silent already lets it leave: a call may be old.
+    LeaveOnAnswers,
     /// A group acts only after every founding member has joined it.
     FormedGate,
     /// 9: calls of another group are refused.

@@ -12,7 +12,7 @@ use crate::network::{Call, Hello, Message, Party, Refusals, sentence};
 use crate::rt::{self, now};
 use crate::rules::{Rule, holds};
 use crate::state::clip;
-use crate::store::{Identity, Write, Writer};
+use crate::store::{ClusterId, Identity, Write, Writer};
 use crate::timing::Timing;
 use crate::types::Raft;
 use crate::{Eligibility, Member, NodeId};
@@ -188,6 +188,11 @@ impl Shared {
         if hello.node_id != self.node_id() {
             Arc::make_mut(&mut self.volatile().contacts).heard(hello, caller.map(|ip| ip.to_canonical()), now());
         }
+    }
+
+    /// Notes that a member has promised itself to a group.
+    pub(crate) fn promised(&self, id: NodeId, cluster: ClusterId) {
+        Arc::make_mut(&mut self.volatile().contacts).promised(id, cluster);
     }
 
     /// Notes a refusal, and logs it when it is news.

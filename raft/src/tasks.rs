@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::instance::Work;
 use crate::membership::Change;
-use crate::network::{Answer, Call, CallError, Refusal, Transport};
+use crate::network::{Answer, Call, CallError, Hello, Refusal, Transport};
 use crate::rt::{self, now};
 use crate::rules::{Rule, holds};
 use crate::shared::Shared;
@@ -175,6 +175,7 @@ pub(crate) async fn change(
                 let message = shared.message(Call::Promise { cluster, target, founding: false });
                 let promise = transport.call(&member.raft_address, &message, PROMISE_TIMEOUT).await;
                 promise.map_err(|error| error.to_string())?;
+                shared.promised(target, cluster);
             }
             _ => {}
         }
@@ -238,17 +239,22 @@ pub(crate) async fn remove(
 
 /// Says hello to an address.
 pub(crate) async fn hello(shared: &Shared, transport: &impl Transport, address: String) -> Done {
-    let message = shared.message(Call::Hello(Box::new(shared.hello())));
-    let answer = transport.call(&address, &message, shared.timing().hello_period()).await;
-    match answer {
-        Ok(Answer::Hello(hello)) => {
-            let name = hello.member.name.clone();
-            shared.heard(*hello, None);
-            Done::Hello { address, name }
-        }
-        Ok(_) => Done::Silent { address, why: "it answers something else than was asked".into() },
+    match ask(shared, transport, &address).await {
+        Ok(hello) => Done::Hello { address, name: hello.member.name },
         Err(CallError::Refused(Refusal::OtherName(_))) => Done::Foreign { address },
         Err(error) => Done::Silent { address, why: error.to_string() },
+    }
+}
+
+/// Says hello to an address, notes the answer and returns it.
+pub(crate) async fn ask(shared: &Shared, transport: &impl Transport, address: &str) -> Result<Hello, CallError> {
+    let message = shared.message(Call::Hello(Box::new(shared.hello())));
+    match transport.call(address, &message, shared.timing().hello_period()).await? {
+        Answer::Hello(hello) => {
+            shared.heard(Hello::clone(&hello), None);
+            Ok(*hello)
+        }
+        _ => Err(CallError::Unreachable("it answers something else than was asked".into())),
     }
 }
 

@@ -13,7 +13,6 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
 
 use super::chance::Chance;
 use super::clock::Clock;
@@ -377,58 +376,30 @@ pub fn run(main: impl Future<Output = ()> + Send + 'static, mut looked: impl FnM
     }
 }
 
-/// Waits until the clock of its life shows a time.
-#[derive(Debug)]
-pub struct Sleep {
-    life: LifeId,
-    deadline: Nanos,
-    timer: Option<(Nanos, u64)>,
-}
+/// A timer: true time at which it fires, and its number.
+pub(super) type Timer = (Nanos, u64);
 
-impl Sleep {
-    /// Until `deadline` by the clock of the current life.
-    pub fn until(deadline: Nanos) -> Self {
-        Self { life: current(), deadline, timer: None }
-    }
-
-    /// For a time by the clock of the current life.
-    pub fn new(time: Duration) -> Self {
-        Self::until(local_now().0.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)))
-    }
-}
-
-impl Future for Sleep {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if local_time_of(self.life).0 >= self.deadline {
-            return Poll::Ready(());
-        }
-        let (life, deadline, old) = (self.life, self.deadline, self.timer.take());
-        self.timer = with(|executor| {
-            let clock = &executor.lives[life.0 as usize].clock;
-            // While the machine is suspended nothing is polled; its timers are set anew when it goes on.
-            let at = clock.true_time(deadline).max(executor.now + 1);
-            if let Some(old) = old {
-                let set = executor.timers.get(&old).is_some_and(|waker| waker.will_wake(cx.waker()));
-                if set && old.0 == at {
-                    return old;
-                }
-                executor.timers.remove(&old);
+/// Sets a timer for when the clock of a life shows `deadline`, in the place of `old`.
+pub(super) fn set_timer(life: LifeId, deadline: Nanos, old: Option<Timer>, waker: &Waker) -> Option<Timer> {
+    with(|executor| {
+        let clock = &executor.lives[life.0 as usize].clock;
+        // While the machine is suspended nothing is polled; its timers are set anew when it goes on.
+        let at = clock.true_time(deadline).max(executor.now + 1);
+        if let Some(old) = old {
+            let set = executor.timers.get(&old).is_some_and(|known| known.will_wake(waker));
+            if set && old.0 == at {
+                return old;
             }
-            let timer = (at, executor.next_timer);
-            executor.next_timer += 1;
-            executor.timers.insert(timer, cx.waker().clone());
-            timer
-        });
-        Poll::Pending
-    }
+            executor.timers.remove(&old);
+        }
+        let timer = (at, executor.next_timer);
+        executor.next_timer += 1;
+        executor.timers.insert(timer, waker.clone());
+        timer
+    })
 }
 
-impl Drop for Sleep {
-    fn drop(&mut self) {
-        if let Some(timer) = self.timer.take() {
-            with(|executor| executor.timers.remove(&timer));
-        }
-    }
+/// Takes a timer away.
+pub(super) fn drop_timer(timer: Timer) {
+    with(|executor| executor.timers.remove(&timer));
 }

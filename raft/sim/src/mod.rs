@@ -12,13 +12,16 @@ pub mod dns;
 pub mod executor;
 mod faults;
 pub(crate) mod hooks;
+mod lost_cause;
 pub mod mutants;
 mod nemesis;
 mod net;
 mod quiet;
+mod restarted_leader;
 pub(crate) mod rules;
 mod run;
 mod scenarios;
+pub mod sleep;
 mod stories;
 pub(crate) mod world;
 

@@ -21,6 +21,7 @@ pub const ALL: &[Mutant] = &[
     Mutant { name: "quarantine", what: "1: no quarantine after a start", rules: &[Rule::Quarantine] },
     Mutant { name: "deadline", what: "authority without a deadline", rules: &[Rule::Deadline] },
     Mutant { name: "clock-margin", what: "R just below L, waits not stretched", rules: &[Rule::ClockMargin] },
+    Mutant { name: "leader-restore", what: "2: a restarted leader leads on", rules: &[Rule::NoLeaderRestore] },
     Mutant {
         name: "committed-term",
         what: "authority without a committed entry of the term, nor a read barrier",
@@ -40,6 +41,11 @@ pub const ALL: &[Mutant] = &[
     },
     Mutant { name: "finish-joint", what: "8: a joint membership is left as it is", rules: &[Rule::FinishJoint] },
     Mutant {
+        name: "change-barrier",
+        what: "8: a change of the membership without a read barrier before it",
+        rules: &[Rule::ChangeBarrier],
+    },
+    Mutant {
         name: "formation-majority",
         what: "9: whoever is reached forms the group",
         rules: &[Rule::FormationMajority],
@@ -55,6 +61,21 @@ pub const ALL: &[Mutant] = &[
         rules: &[Rule::JoinIsFinal],
     },
     Mutant { name: "formed-gate", what: "9: a group acts before every founder has joined", rules: &[Rule::FormedGate] },
+    Mutant {
+        name: "confirm-together",
+        what: "9: founding members are confirmed that were never there at the same time",
+        rules: &[Rule::ConfirmTogether],
+    },
+    Mutant {
+        name: "silent-leaving",
+        what: "9: a member answers while it asks whether it may leave its unconfirmed group",
+        rules: &[Rule::SilentBeforeLeaving],
+    },
+    Mutant {
+        name: "leave-on-answers",
+        what: "9: an old word lets a member leave its unconfirmed group",
+        rules: &[Rule::LeaveOnAnswers],
+    },
     Mutant {
         name: "removed-founds",
         what: "9: whoever was removed founds another group",

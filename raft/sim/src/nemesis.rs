@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::chance::Chance;
-use super::executor::{self, LifeId, Nanos, Sleep};
+use super::executor::{self, LifeId, Nanos};
 use super::faults::KINDS;
+use super::sleep::Sleep;
 use super::world::{self, MILLISECOND, MachineId, World};
 use crate::{MemberKind, Timing};
 use std::time::Duration;

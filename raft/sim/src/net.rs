@@ -10,8 +10,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::chance::Chance;
-use super::executor::{self, LifeId, Nanos, Sleep, TaskId};
+use super::executor::{self, LifeId, Nanos, TaskId};
 use super::hooks;
+use super::sleep::Sleep;
 use super::world::{self, MachineId};
 use crate::network::{Answer, CallError, Endpoint, Message, Reply, Transport};
 use crate::rt;
@@ -21,6 +22,11 @@ const MICROSECOND: Nanos = 1_000;
 const WIRE_EVERY: u64 = 8;
 /// Requests that wait in the buffers of cut links.
 const HELD_MAX: usize = 64;
+/// Requests that a story may have repeated.
+const COPIES_MAX: usize = 4_096;
+
+/// Some of all messages.
+type Kind = fn(&Message) -> bool;
 
 /// State of the network.
 pub(crate) struct Net {
@@ -36,11 +42,17 @@ pub(crate) struct Net {
     pub(crate) duplicates: u64,
     /// Ordinary delay of a message, in microseconds.
     pub(crate) delay: Range<u64>,
+    /// What a story wants copies of, and the copies.
+    pub(crate) copied: Option<Kind>,
+    copies: Vec<Held>,
+    /// What never gets through to a machine.
+    pub(crate) swallowed: Option<(MachineId, Kind)>,
     held: Vec<Held>,
     pub(crate) carried: u64,
 }
 
-/// A request that was sent into a cut: it arrives when the cut heals.
+/// A request that arrives later: it was sent into a cut that heals, or a story repeats it.
+#[derive(Clone)]
 struct Held {
     from: MachineId,
     to: MachineId,
@@ -66,6 +78,9 @@ impl Net {
             loss: 0,
             duplicates: 0,
             delay: 100..1_500,
+            copied: None,
+            copies: Vec::new(),
+            swallowed: None,
             held: Vec::new(),
             carried: 0,
         }
@@ -124,6 +139,17 @@ pub(crate) fn deliver_held() {
     }
 }
 
+/// Requests of one machine to another arrive a second time.
+pub(crate) fn repeat(from: MachineId, to: MachineId, is: impl Fn(&Message) -> bool) {
+    let copies = world::with(|world| world.net.copies.clone());
+    for copy in copies.into_iter().filter(|copy| (copy.from, copy.to) == (from, to) && is(&copy.message)) {
+        executor::spawn_in(
+            LifeId(0),
+            async move { drop(arrive(&copy.address, copy.message, &copy.caller, None).await) },
+        );
+    }
+}
+
 async fn pause(time: Nanos) {
     Sleep::until(executor::now() + time).await;
 }
@@ -171,7 +197,14 @@ impl SimTransport {
         };
         let (fate, twice, message) = world::with(|world| {
             let net = &mut world.net;
-            (net.fate(from, to), net.chance.percent(net.duplicates), net.through_the_wire(message))
+            let fate = net.fate(from, to);
+            let swallowed = net.swallowed.is_some_and(|(machine, is)| machine == to && is(message));
+            let fate = if swallowed { Fate::Lost } else { fate };
+            if net.copied.is_some_and(|is| is(message)) && net.copies.len() < COPIES_MAX {
+                let (caller, address, message) = (self.address.clone(), address.clone(), message.clone());
+                net.copies.push(Held { from, to, address, caller, message });
+            }
+            (fate, net.chance.percent(net.duplicates), net.through_the_wire(message))
         });
         let delay = match fate {
             Fate::Arrives(delay) => delay,

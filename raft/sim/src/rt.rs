@@ -12,7 +12,8 @@ use openraft::{AsyncRuntime, OptionalSend};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::sim::chance::Chance;
-use crate::sim::executor::{self, Nanos, Sleep, TaskId};
+use crate::sim::executor::{self, Nanos, TaskId};
+use crate::sim::sleep::Sleep;
 
 type Tokio = openraft::impls::TokioRuntime;
 

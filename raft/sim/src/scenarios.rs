@@ -1,11 +1,11 @@
-//! The stories: half of the runs are random storms, the others walk into one known trap again and again.
+//! The stories: every third run or so is a random storm, the others walk into one known trap again and again.
 //!
-//! A seed chooses its story: `seed % 16`.
+//! A seed chooses its story: `seed % 16`, and by turns among those that share a number.
 
 use super::chance::Chance;
 use super::nemesis::Nemesis;
 use super::world::SECOND;
-use super::{quiet, stories};
+use super::{lost_cause, quiet, restarted_leader, stories};
 
 /// What happens in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +32,10 @@ pub enum Story {
     UnfitLeader,
     /// Handovers that are cut off in the middle, clocks at both ends of the allowed error, machines that sleep.
     CutHandover,
+    /// Leaders with a slow disk are killed and back at once, within their term.
+    RestartedLeader,
+    /// A member leaves a group that can never be confirmed, while a late promise brings the one that was missing.
+    LostCause,
 }
 
 impl Story {
@@ -48,6 +52,8 @@ impl Story {
             7 => Self::CutHandover,
             8 => Self::ForgottenName,
             9 => Self::UnfitLeader,
+            15 if (seed / 16).is_multiple_of(2) => Self::RestartedLeader,
+            15 => Self::LostCause,
             _ => Self::Storm,
         }
     }
@@ -61,11 +67,12 @@ impl Story {
             Self::PartialPartition => (of(&[3, 4, 4, 5]), 1_000),
             Self::TwoCandidates => (of(&[3, 5, 5]), 1_000),
             Self::Scaling => (of(&[1, 2]), 1_000),
-            Self::RollingReplacement | Self::MajorityLost => (of(&[3, 3, 5]), 1_000),
+            Self::RollingReplacement | Self::MajorityLost | Self::RestartedLeader => (of(&[3, 3, 5]), 1_000),
             Self::ForgottenName => (of(&[3, 4, 5]), 1_000),
             Self::UnfitLeader => (of(&[2, 2, 3]), 1_000),
             Self::RebornBlank | Self::ForgottenLease => (3, 100_000),
             Self::CutHandover => (of(&[2, 3]), 100_000),
+            Self::LostCause => (lost_cause::MEMBERS, 1_000),
         };
         let witness = match self {
             Self::CutHandover | Self::UnfitLeader => replicas == 2,
@@ -90,6 +97,10 @@ impl Story {
                 stories::two_candidates(nemesis).await;
                 Ok(())
             }
+            Self::LostCause => {
+                lost_cause::play(nemesis).await;
+                Ok(())
+            }
             _ => {
                 nemesis.start_all().await;
                 settled(nemesis).await?;
@@ -102,6 +113,10 @@ impl Story {
                     Self::ForgottenLease => stories::forgotten_lease(nemesis).await,
                     Self::ForgottenName => stories::forgotten_name(nemesis).await,
                     Self::UnfitLeader => stories::unfit_leader(nemesis).await,
+                    Self::RestartedLeader => {
+                        restarted_leader::play(nemesis).await;
+                        Ok(())
+                    }
                     _ => stories::cut_handover(nemesis).await,
                 }
             }

@@ -213,6 +213,11 @@ pub(super) async fn rolling_replacement(nemesis: &mut Nemesis) -> Result<(), Str
 pub(super) async fn majority_lost(nemesis: &mut Nemesis) -> Result<(), String> {
     let mut all = nemesis.wanted.clone();
     nemesis.chance.shuffle(&mut all);
+    // A leader that loses its majority in an instant believes in itself for a while: the lost ones are back by then, blank.
+    let at_once = nemesis.chance.percent(60);
+    if let Some(leader) = acting().filter(|_| at_once) {
+        all.sort_by_key(|id| *id == leader);
+    }
     let (lost, left) = all.split_at(all.len() / 2 + 1);
     for id in lost {
         nemesis.count("lost disk", true);
@@ -221,7 +226,7 @@ pub(super) async fn majority_lost(nemesis: &mut Nemesis) -> Result<(), String> {
             world.lose_disk(*id);
         });
     }
-    let pause = nemesis.chance.within(10..5_000) * MILLISECOND;
+    let pause = nemesis.chance.within(if at_once { 5..300 } else { 10..5_000 }) * MILLISECOND;
     sleep(pause).await;
     world::with(|world| lost.iter().for_each(|id| world.start(*id)));
     sleep(15 * SECOND).await;

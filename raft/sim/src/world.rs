@@ -189,6 +189,14 @@ impl World {
         });
     }
 
+    /// To some machines DNS says nothing of these.
+    pub(crate) fn hide(&mut self, from: &[MachineId], hidden: &[MachineId]) {
+        let names: BTreeSet<String> = hidden.iter().map(|id| self.machines[id.0].name.clone()).collect();
+        for id in from {
+            self.machines[id.0].view = View::Missing(names.clone());
+        }
+    }
+
     /// Gives a stopped machine another address.
     pub(crate) fn move_address(&mut self, id: MachineId) {
         let ip = self.new_ip();

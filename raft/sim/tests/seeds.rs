@@ -8,7 +8,7 @@ use std::process::Command;
 use elector_raft_sim::sim::mutants::Mutant;
 use elector_raft_sim::sim::{self, Story};
 
-/// Ten of each story.
+/// Ten of each number of a story; five of each story that shares one.
 const SEEDS: std::ops::Range<u64> = 1..161;
 
 #[test]
