@@ -9,13 +9,19 @@ SHELL := bash
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/prometheus-elector
 PEERS := $(CACHE)/peers
 CARGO_DENY := $(CACHE)/tools/bin/cargo-deny
+CARGO_FUZZ := $(CACHE)/tools/bin/cargo-fuzz
 TARGET = $(shell cargo metadata --locked --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 # Black-box tests start whole groups with real Prometheus: more at once than there are cores only makes them late.
 TEST_THREADS ?= 2
+# The simulation has a profile of its own: fast.
+SIM = --profile sim --package elector-raft-sim
+NO_SIM = --exclude elector-raft-sim
+SEEDS ?= 2000
+FROM ?= 1
 # Extra arguments of demo and benchmark, e.g. `make demo ARGS=--keep`.
 ARGS ?=
 
-.PHONY: help demo test test-unit test-blackbox test-cluster bench lint deny setup
+.PHONY: help demo test test-unit test-sim test-blackbox test-cluster soak mutants bench fuzz lint deny setup
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,11 +29,11 @@ help: ## List the targets.
 demo: ## Three members, a leader killed, queries going on; ARGS=--keep leaves it running.
 	@tests/setup/tools rust prometheus
 	@# A debug build: a fresh machine has it in a third of the time, and a takeover does not wait for the processor.
-	cargo build --locked --workspace
+	cargo build --locked --workspace $(NO_SIM)
 	$(TARGET)/debug/demo $(ARGS)
 
-test: setup lint test-unit test-blackbox deny ## Everything that CI runs; installs what it needs.
-	@echo "make test: format, clippy, docs, unit tests, black-box tests and dependency rules are done."
+test: setup lint test-unit test-sim test-blackbox deny ## Everything that CI runs; installs what it needs.
+	@echo "make test: format, clippy, docs, unit tests, simulation, black-box tests and dependency rules are done."
 
 setup:
 	@tests/setup/tools rust prometheus
@@ -38,13 +44,22 @@ lint: ## Format, clippy and rustdoc, with every warning an error.
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --document-private-items
 
 test-unit: ## Tests inside the crates, and those in documentation.
-	cargo test --locked --workspace --lib --bins
-	cargo test --locked --workspace --doc
+	cargo test --locked --workspace $(NO_SIM) --lib --bins
+	cargo test --locked --workspace $(NO_SIM) --doc
+
+test-sim: ## The election group under simulation: a fixed set of seeds, replay, a mutant.
+	cargo test --locked $(SIM) --test '*'
+
+soak: ## More of it on all cores; SEEDS=n FROM=first.
+	cargo run --locked $(SIM) -- soak --seeds $(SEEDS) --from $(FROM)
+
+mutants: ## Switches each rule of the group off and counts the seeds until a checker notices; fails if one survives.
+	cargo run --locked $(SIM) -- mutants
 
 test-blackbox: ## The real binary with real Prometheus; PROMETHEUS=path tests with that one.
 	@tests/setup/tools prometheus
-	cargo build --locked --workspace
-	cargo test --locked --workspace --test '*' -- --test-threads=$(TEST_THREADS)
+	cargo build --locked --workspace $(NO_SIM)
+	cargo test --locked --workspace $(NO_SIM) --test '*' -- --test-threads=$(TEST_THREADS)
 
 deny: ## Licences, sources and bans of the dependencies.
 	@tests/setup/tools deny
@@ -55,11 +70,19 @@ deny: ## Licences, sources and bans of the dependencies.
 test-cluster: ## Real etcd, kube-apiserver, CoreDNS: nothing but cluster DNS (root, Go).
 	@tests/setup/tools cluster
 	tests/cluster/peers $(PEERS) etcd kube-apiserver coredns prometheus
-	cargo build --locked --workspace
+	cargo build --locked --workspace $(NO_SIM)
 	tests/cluster/run --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector
 
 bench: ## Takeover times, memory, idle CPU, render time, size of the binary.
 	@tests/setup/tools prometheus
 	cargo build --locked --release --package prometheus-elector
-	cargo build --locked --workspace
+	cargo build --locked --workspace $(NO_SIM)
 	PROMETHEUS_ELECTOR_BIN=$(TARGET)/release/prometheus-elector $(TARGET)/debug/bench $(ARGS)
+
+fuzz: ## Malformed messages against a real member for 3 minutes; ARGS=-max_total_time=3600 longer (nightly Rust).
+	@tests/setup/tools fuzz
+	mkdir -p $(CACHE)/fuzz/messages $(TARGET)/fuzz/artifacts
+	@# No sanitizer: the code has no unsafe block. What was found before is tried first: the corpus is kept in the cache.
+	CARGO_TARGET_DIR=$(TARGET)/fuzz RUSTUP_TOOLCHAIN=nightly $(CARGO_FUZZ) fuzz run --fuzz-dir raft/fuzz --sanitizer none messages \
+	  $(CACHE)/fuzz/messages raft/tests/wire -- -artifact_prefix=$(TARGET)/fuzz/artifacts/ \
+	  -max_total_time=180 -timeout=30 -rss_limit_mb=512 -max_len=4096 -print_final_stats=1 $(ARGS)

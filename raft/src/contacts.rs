@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::NodeId;
 use crate::network::Hello;
+use crate::state::clip;
 
 /// Contacts that are kept at once; discovery is bounded below that.
 const CONTACTS_MAX: usize = 256;
@@ -48,7 +49,8 @@ pub(crate) struct Contacts {
 
 impl Contacts {
     /// Notes a word.
-    pub(crate) fn heard(&mut self, hello: Hello, caller: Option<IpAddr>, now: Instant) {
+    pub(crate) fn heard(&mut self, mut hello: Hello, caller: Option<IpAddr>, now: Instant) {
+        hello.eligibility_reason = clip(&hello.eligibility_reason);
         if self.by_name.len() >= CONTACTS_MAX && !self.by_name.contains_key(&hello.member.name) {
             let oldest = self.by_name.iter().min_by_key(|(_, contact)| contact.heard_at);
             if let Some(name) = oldest.map(|(name, _)| name.clone()) {

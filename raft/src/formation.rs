@@ -79,7 +79,8 @@ pub(crate) fn next(s: &Situation<'_>) -> Step {
             "waiting to be added: this member was removed from a group, so it founds none; if that group is gone for good, run `prometheus-elector recover --yes` here".into(),
         );
     }
-    let founders: Vec<&Contact> = fresh.iter().copied().filter(|contact| contact.hello.founds).collect();
+    let founds = |contact: &&Contact| contact.hello.founds && contact.hello.standing.is_blank();
+    let founders: Vec<&Contact> = fresh.iter().copied().filter(founds).collect();
     let mut names = s.names.clone();
     names.extend(fresh.iter().map(|contact| contact.hello.member.name.clone()));
     names.insert(s.own_name.to_owned());

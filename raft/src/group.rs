@@ -11,7 +11,7 @@ use reqwest::dns::Resolve;
 use tokio::sync::{oneshot, watch};
 
 use crate::lives::{Lives, Settings};
-use crate::network::{HttpTransport, Token, router};
+use crate::network::{HttpTransport, Token, router, validate};
 use crate::store::{self, Identity, StoreError, Write, Writer};
 use crate::timing::Timing;
 use crate::{GroupEnds, Member, NodeId, PeerSet};
@@ -66,6 +66,7 @@ impl Group {
     /// Opens the durable state, then starts the thread. Errors of the set-up are returned here.
     pub fn start(config: GroupConfig, ends: GroupEnds) -> Result<Self, GroupError> {
         config.timing.validate().map_err(GroupError::Timing)?;
+        validate::member(&config.member).map_err(GroupError::Setup)?;
         config.listener.set_nonblocking(true).map_err(|error| GroupError::Setup(error.to_string()))?;
         let opened = store::open(&config.data_dir)?;
         let (stop, stopped) = watch::channel(false);

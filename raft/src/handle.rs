@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::state::clip;
 use crate::{GroupStatus, Leadership, NodeId};
 
 /// Requests that may wait for the group at once; more callers wait for a place.
@@ -127,7 +128,8 @@ impl GroupHandle {
     }
 
     /// Says whether this member can do the leader's work. A leader that cannot hands over if another one can.
-    pub fn set_eligibility(&self, eligibility: Eligibility) {
+    pub fn set_eligibility(&self, mut eligibility: Eligibility) {
+        eligibility.reason = clip(&eligibility.reason);
         self.eligibility.send_if_modified(|current| {
             let changed = *current != eligibility;
             *current = eligibility;
@@ -137,7 +139,7 @@ impl GroupHandle {
 
     /// Hands leadership over; see [`Request::HandOver`]. Returns the new leader's name.
     pub async fn hand_over(&self, reason: impl Into<String>) -> Result<String, CommandError> {
-        let reason = reason.into();
+        let reason = clip(&reason.into());
         self.ask(|reply| Request::HandOver { reason, reply }).await
     }
 

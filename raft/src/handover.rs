@@ -117,6 +117,8 @@ impl<'a> Situation<'a> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unchecked_time_subtraction)]
+    use std::sync::Arc;
+
     use super::*;
     use crate::network::Hello;
     use crate::store::{ClusterId, Standing};

@@ -20,8 +20,8 @@ use crate::tasks::{self, Done};
 use crate::types::Raft;
 use crate::view::{Nodes, RaftView};
 use crate::{
-    Authority, CommandError, GroupEnds, GroupStatus, Leadership, NodeId, Now, PeerSet, abandon, formation, handover,
-    membership, report,
+    Authority, CommandError, GroupEnds, GroupStatus, Leadership, NodeId, Now, PeerSet, formation, handover, membership,
+    report,
 };
 
 /// Time between two publications of a status in which only ages have changed.
@@ -83,7 +83,7 @@ pub(crate) struct Instance<T> {
     /// Since when, in this term, every founding member of the unconfirmed group is known to have joined.
     all_joined: Option<(u64, Instant)>,
     /// Since when this member has waited for its group to be confirmed.
-    unconfirmed: Option<Instant>,
+    pub(crate) unconfirmed: Option<Instant>,
     hello_due: Instant,
     /// When the status is published next, unless something that matters changes before.
     status_due: Instant,
@@ -348,7 +348,7 @@ impl<T: Transport> Instance<T> {
             own_uptime: shared.uptime(),
             founds: shared.hello().founds,
             names: &self.roster.names(),
-            failures: &self.roster.failures(),
+            failures: &self.roster.unusable(),
             contacts: &contacts,
             bootstrap_expect: self.parts.bootstrap_expect,
             peers_seen_max: self.roster.most_seen(&shared.identity().peers_seen).len(),
@@ -363,28 +363,6 @@ impl<T: Transport> Instance<T> {
                 let (raft, transport) = (self.parts.raft.clone(), self.parts.transport.clone());
                 self.start(Work::Form, async move { tasks::form(&raft, &shared, &transport, &others).await });
             }
-        }
-    }
-
-    /// A group that is not confirmed in time may never be: then this member starts anew.
-    fn doubt(&mut self, view: &RaftView, now: Instant) {
-        let shared = self.parts.shared.clone();
-        let Standing::Joined(cluster) = shared.identity().standing else { return };
-        if self.data().formed || self.parts.log.holds_confirmation() {
-            self.unconfirmed = None;
-            return;
-        }
-        let since = *self.unconfirmed.get_or_insert(now);
-        let (period, freshness) = (shared.timing().hello_period(), shared.timing().hello_freshness());
-        let busy = self.under_way.contains(&Work::Change) || self.under_way.contains(&Work::Abandon);
-        if busy || now.saturating_duration_since(since) < abandon::patience(period, shared.timing().quarantine()) {
-            return;
-        }
-        let doubts = tasks::Doubts { raft: self.parts.raft.clone(), shared, log: self.parts.log.clone(), cluster };
-        let recent = now.checked_sub(freshness).unwrap_or(now);
-        if doubts.lost_cause(view, recent).is_some() {
-            let transport = self.parts.transport.clone();
-            self.start(Work::Abandon, async move { doubts.run(&transport).await });
         }
     }
 
@@ -409,7 +387,7 @@ impl<T: Transport> Instance<T> {
             Done::PeersNoted(Err(error)) => self.exit = Some(Exit::Failed(error.to_string())),
             Done::Hello { address, name } => self.roster.identified(address, name),
             Done::Foreign { address } => self.roster.is_foreign(address),
-            Done::Silent { address, why } => self.roster.failed(address, why),
+            Done::Silent { address, why } => self.roster.failed(address, &why),
         }
     }
 }

@@ -4,15 +4,33 @@
 //! its own member can do the leader's work ([`Eligibility`]); it tells who leads ([`Leadership`]) and how the group is
 //! ([`GroupStatus`]).
 
-#![cfg_attr(
-    feature = "simulation",
-    allow(dead_code, unreachable_pub, missing_docs, reason = "only a part of the crate is under simulation")
-)]
+#![cfg_attr(feature = "simulation", expect(dead_code, reason = "only a part of the crate is under simulation"))]
+#![cfg_attr(feature = "simulation", allow(unreachable_pub, missing_docs, reason = "no other package uses it"))]
 
 mod abandon;
 pub mod clock;
 mod contacts;
+mod doubts;
 mod formation;
+/// For `make fuzz` only: cargo-fuzz sets `--cfg fuzzing`.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing {
+    /// A member under fire.
+    pub struct Target(crate::network::fuzzing::Target);
+
+    impl Target {
+        /// A member whose state is in `dir`.
+        pub fn new(dir: &std::path::Path) -> Self {
+            Self(crate::network::fuzzing::Target::new(dir))
+        }
+
+        /// Gives it the messages of `input`; panics if it does not bear them.
+        pub fn attack(&self, input: &[u8]) {
+            self.0.attack(input);
+        }
+    }
+}
 #[cfg(not(feature = "simulation"))]
 pub mod group;
 pub mod handle;

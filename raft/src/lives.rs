@@ -27,6 +27,9 @@ const SNAPSHOT_EVERY: u64 = 64;
 const LOG_KEPT: u64 = 16;
 const LAG_FOR_SNAPSHOT: u64 = 128;
 
+/// Entries in one message: with values of the greatest length it is still below the longest that is taken.
+const PAYLOAD_ENTRIES_MAX: u64 = 64;
+
 /// Places in openraft's queues: a handful is used; the default of 65,536 costs 25 MiB.
 const CHANNEL_PLACES: u64 = 1024;
 
@@ -135,7 +138,7 @@ async fn settle_interrupted_join(loaded: &mut Loaded, writer: &Writer) -> Result
     Ok(())
 }
 
-fn raft_config(timing: &Timing) -> Config {
+pub(crate) fn raft_config(timing: &Timing) -> Config {
     let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let lease = ms(timing.lease_duration);
     let snapshot_every = if holds(Rule::LogBound) { SNAPSHOT_EVERY } else { u64::MAX };
@@ -155,6 +158,10 @@ fn raft_config(timing: &Timing) -> Config {
         snapshot_policy: SnapshotPolicy::LogsSinceLast(snapshot_every),
         max_in_snapshot_log_to_keep: LOG_KEPT,
         replication_lag_threshold: LAG_FOR_SNAPSHOT,
+        max_payload_entries: PAYLOAD_ENTRIES_MAX,
+        // A follower whose directory was put back to an older state gets the entries again: otherwise a release build never
+        // replicates to it any more. In a simulation that is a fault of ours, and ends the run.
+        allow_log_reversion: Some(cfg!(not(feature = "simulation"))),
         api_channel_size: Some(CHANNEL_PLACES),
         notification_channel_size: Some(CHANNEL_PLACES),
         ..Config::default()

@@ -178,6 +178,7 @@ fn warnings<T: Transport>(instance: &Instance<T>, view: &RaftView, contacts: &Co
         let why = if failures.is_empty() { String::new() } else { format!(" ({failures})") };
         warnings.push(format!("no word from {}{why}", silent.join(", ")));
     }
+    warnings.extend(shared.refusals(|refusals, now| refusals.warnings(now)));
     let cluster = shared.identity().standing.cluster();
     for other in contacts.iter().filter(|contact| contact.age(now) < freshness) {
         if let Standing::Joined(theirs) = other.hello.standing

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use crate::state::clip;
 use crate::{Member, Peer, PeerSet};
 
 /// Names that are remembered as missing.
@@ -86,9 +87,9 @@ impl Roster {
     }
 
     /// Notes why nobody answered at an address.
-    pub(crate) fn failed(&mut self, address: String, why: String) {
+    pub(crate) fn failed(&mut self, address: String, why: &str) {
         if self.peers.peers.iter().any(|peer| peer.address == address) {
-            self.failures.insert(address, why);
+            self.failures.insert(address, clip(why));
         }
     }
 
@@ -96,6 +97,15 @@ impl Roster {
     pub(crate) fn failures(&self) -> String {
         let texts: Vec<String> = self.failures.iter().map(|(address, why)| format!("{address}: {why}")).collect();
         texts.join("; ")
+    }
+
+    /// The same, with the members of another election: for a member that waits for others.
+    pub(crate) fn unusable(&self) -> String {
+        let foreign = self.foreign.iter();
+        let foreign =
+            foreign.map(|address| format!("{address}: another election: is lease-name equal on all members?"));
+        let silent = Some(self.failures()).filter(|texts| !texts.is_empty());
+        silent.into_iter().chain(foreign).collect::<Vec<_>>().join("; ")
     }
 
     /// Peers that are not known to belong to another election.
@@ -199,6 +209,8 @@ mod tests {
         let own = BTreeSet::from(["prom-0".to_owned()]);
         assert_eq!(roster.names(), own);
         assert_eq!(roster.most_seen(&both), own, "it counted until it answered");
+        assert_eq!(roster.failures(), "", "it may share the service");
+        assert!(roster.unusable().contains("other-0:9096: another election"), "but whoever waits is told");
         roster.identified("other-0:9096".into(), "other-0".into());
         assert_eq!(roster.most_seen(&own), both, "it may be given the right name later");
     }

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
 use crate::contacts::{Contact, Contacts};
-use crate::network::{Call, Hello, Message};
+use crate::network::{Call, Hello, Message, Party, Refusals, sentence};
 use crate::rt::{self, now};
 use crate::rules::{Rule, holds};
+use crate::state::clip;
 use crate::store::{Identity, Write, Writer};
 use crate::timing::Timing;
 use crate::types::Raft;
@@ -35,6 +36,7 @@ struct Inner {
 struct Volatile {
     started: Instant,
     contacts: Arc<Contacts>,
+    refusals: Refusals,
     leader_heard: Option<LeaderHeard>,
     raft: Option<Raft>,
     /// It answers no Raft call now: it is about to leave its unconfirmed group.
@@ -70,6 +72,7 @@ impl Shared {
             volatile: Mutex::new(Volatile {
                 started: now(),
                 contacts: Arc::default(),
+                refusals: Refusals::default(),
                 leader_heard: None,
                 raft: None,
                 silent: false,
@@ -161,7 +164,7 @@ impl Shared {
 
     /// A message from this member.
     pub(crate) fn message(&self, call: Call) -> Message {
-        Message { group: self.0.group_name.clone(), from: self.node_id(), call }
+        Message::new(&self.0.group_name, self.node_id(), call)
     }
 
     pub(crate) fn hello(&self) -> Hello {
@@ -184,6 +187,20 @@ impl Shared {
         if hello.node_id != self.node_id() {
             Arc::make_mut(&mut self.volatile().contacts).heard(hello, caller.map(|ip| ip.to_canonical()), now());
         }
+    }
+
+    /// Notes a refusal, and logs it when it is news.
+    pub(crate) fn refused(&self, party: Party, why: &str) {
+        let why = clip(why);
+        let text = sentence(&party, &why);
+        if self.refusals(|refusals, now| refusals.note(party, &why, now)) {
+            tracing::warn!("{text}");
+        }
+    }
+
+    /// Looks at who refuses whom.
+    pub(crate) fn refusals<R>(&self, look: impl FnOnce(&mut Refusals, Instant) -> R) -> R {
+        look(&mut self.volatile().refusals, now())
     }
 
     pub(crate) fn contacts(&self) -> Arc<Contacts> {

@@ -18,6 +18,14 @@ pub const VALUES_MAX: usize = 64;
 pub const VALUE_BYTES_MAX: usize = 4096;
 /// Members kept out by hand that are remembered.
 const BARRED_MAX: usize = 64;
+/// Longest free text that enters the group, in bytes: with what the group adds it stays below [`VALUE_BYTES_MAX`].
+const TEXT_BYTES_MAX: usize = 1024;
+
+/// Makes a free text fit for the group: one line, not too long.
+pub(crate) fn clip(text: &str) -> String {
+    let start = &text[..text.floor_char_boundary(TEXT_BYTES_MAX)];
+    start.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
 
 /// A change of the replicated state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +57,20 @@ pub enum Command {
         /// The process that is kept out; after a restart it is a new one.
         incarnation: u64,
     },
+}
+
+impl Command {
+    /// Whether its texts are within the bounds.
+    pub(crate) fn is_within_bounds(&self) -> bool {
+        let fits = |text: &String| text.len() <= VALUE_BYTES_MAX;
+        match self {
+            Self::Formed => true,
+            Self::Lead(entry) => fits(&entry.leader) && fits(&entry.reason),
+            Self::Resign { reason, .. } => fits(reason),
+            Self::Publish { key, value } => fits(key) && fits(value),
+            Self::Bar { name, .. } => fits(name),
+        }
+    }
 }
 
 impl fmt::Display for Command {
@@ -88,9 +110,11 @@ impl GroupData {
                 }
             }
             Command::Resign { term, until_unix_ms, reason } => {
-                if let Some(entry) = self.ledger.iter_mut().rev().find(|entry| entry.term == *term) {
+                let open = |entry: &&mut LedgerEntry| entry.term == *term && entry.until_unix_ms.is_none();
+                if let Some(entry) = self.ledger.iter_mut().rev().find(open) {
                     entry.until_unix_ms = Some(*until_unix_ms);
                     entry.reason = format!("{}; gave up: {reason}", entry.reason);
+                    entry.reason.truncate(entry.reason.floor_char_boundary(VALUE_BYTES_MAX));
                 }
             }
             Command::Publish { key, value } => {
@@ -107,9 +131,20 @@ impl GroupData {
         }
     }
 
-    /// Whether a value is within the bounds.
+    /// Whether a state that somebody else has made is within the bounds.
+    pub(crate) fn is_within_bounds(&self) -> bool {
+        let fits = |text: &String| text.len() <= VALUE_BYTES_MAX;
+        self.ledger.len() <= LEDGER_MAX
+            && self.ledger.iter().all(|entry| fits(&entry.leader) && fits(&entry.reason))
+            && self.values.len() <= VALUES_MAX
+            && self.values.iter().all(|(key, value)| fits(key) && fits(value))
+            && self.barred.len() <= BARRED_MAX
+            && self.barred.keys().all(fits)
+    }
+
+    /// Whether a value is within the bounds: without control characters, so that its JSON is at most twice as long.
     pub fn accepts(&self, key: &str, value: &str) -> bool {
-        let fits = key.len() <= VALUE_BYTES_MAX && value.len() <= VALUE_BYTES_MAX;
+        let fits = [key, value].iter().all(|text| text.len() <= VALUE_BYTES_MAX && !text.contains(char::is_control));
         fits && (self.values.len() < VALUES_MAX || self.values.contains_key(key))
     }
 }
@@ -147,6 +182,12 @@ mod tests {
         assert_eq!(data.ledger[0].until_unix_ms, Some(9));
         assert_eq!(data.ledger[0].reason, "elected; gave up: step-down");
         assert_eq!(data.ledger[1].until_unix_ms, None);
+    }
+
+    #[test]
+    fn a_text_becomes_one_line_of_bounded_length() {
+        assert_eq!(clip("disk full\n\u{1b}[31m"), "disk full  [31m");
+        assert_eq!(clip(&"é".repeat(2000)).len(), TEXT_BYTES_MAX);
     }
 
     #[test]

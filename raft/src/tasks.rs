@@ -15,10 +15,10 @@ use crate::rt::{self, now};
 use crate::rules::{Rule, holds};
 use crate::shared::Shared;
 use crate::state::Command;
-use crate::store::{ClusterId, LogStore, Standing};
+use crate::store::{ClusterId, Standing};
 use crate::types::{LogId, Metrics, Raft};
 use crate::view::RaftView;
-use crate::{Authority, CommandError, Leadership, LedgerEntry, NodeId, abandon, handover};
+use crate::{Authority, CommandError, Leadership, LedgerEntry, NodeId, handover};
 
 /// Longest time for a change of the replicated state; past that its outcome is unknown here.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -54,7 +54,7 @@ pub(crate) enum Done {
     Answered,
 }
 
-fn metrics(raft: &Raft) -> Metrics {
+pub(crate) fn metrics(raft: &Raft) -> Metrics {
     raft.metrics().borrow_watched().clone()
 }
 
@@ -76,7 +76,11 @@ fn timed_out(after: Duration) -> CommandError {
 pub(crate) async fn confirm(raft: &Raft, shared: &Shared, term: u64) -> Done {
     match raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
         Ok(_) if metrics(raft).current_term == term => {}
-        Ok(_) | Err(_) => return Done::Finished(Work::Confirm),
+        Ok(_) | Err(_) => {
+            // It may fail at once, and is tried again at once.
+            rt::sleep(shared.timing().retry_period / 4).await;
+            return Done::Finished(Work::Confirm);
+        }
     }
     let entry = LedgerEntry {
         term,
@@ -230,57 +234,6 @@ pub(crate) async fn remove(
     }
     tracing::info!(member = %name, %id, "removed by hand");
     Ok(id)
-}
-
-/// A member's doubts about a group that is not confirmed.
-pub(crate) struct Doubts {
-    pub(crate) raft: Raft,
-    pub(crate) shared: Shared,
-    pub(crate) log: LogStore,
-    pub(crate) cluster: ClusterId,
-}
-
-impl Doubts {
-    pub(crate) fn lost_cause(&self, view: &RaftView, heard_since: Instant) -> Option<String> {
-        let led = self.shared.leader_heard().is_some_and(|heard| heard.at >= heard_since);
-        abandon::lost_cause(&abandon::Situation {
-            view,
-            cluster: self.cluster,
-            contacts: &self.shared.contacts(),
-            holds_entries: self.log.holds_entries(),
-            led,
-            heard_since,
-        })
-    }
-
-    /// Stops to answer, asks the founding members, and leaves if they confirm that the cause is lost.
-    pub(crate) async fn run(self, transport: &impl Transport) -> Done {
-        let asked_at = now();
-        if holds(Rule::SilentBeforeLeaving) {
-            self.shared.set_silent(true);
-        }
-        let view = RaftView::new(&metrics(&self.raft));
-        let others = view.nodes.iter().filter(|(id, _)| **id != view.id);
-        join_all(others.map(|(id, member)| self.ask(*id, member, transport))).await;
-        let view = RaftView::new(&metrics(&self.raft));
-        let cause = self.lost_cause(&view, asked_at).filter(|_| !self.log.holds_confirmation());
-        match cause {
-            // Silent until it has started anew.
-            Some(why) => Done::LostCause(format!("the group {} can never be confirmed: {why}", self.cluster)),
-            None => {
-                self.shared.set_silent(false);
-                Done::Finished(Work::Abandon)
-            }
-        }
-    }
-
-    async fn ask(&self, id: NodeId, member: &crate::Member, transport: &impl Transport) {
-        let mut addresses = self.shared.addresses_of(id);
-        addresses.push(member.raft_address.clone());
-        for address in addresses {
-            hello(&self.shared, transport, address).await;
-        }
-    }
 }
 
 /// Says hello to an address.

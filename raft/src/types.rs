@@ -31,4 +31,5 @@ pub(crate) type TransferRequest = openraft::raft::TransferLeaderRequest<TypeConf
 pub(crate) type TransferResponse = openraft::raft::TransferLeaderResponse<TypeConfig>;
 pub(crate) type SnapshotResponse = openraft::raft::SnapshotResponse<TypeConfig>;
 pub(crate) type Raft = openraft::Raft<TypeConfig, crate::store::StateMachine>;
+pub(crate) type RaftState = openraft::RaftState<TypeConfig>;
 pub(crate) type RaftInstant = openraft::alias::InstantOf<TypeConfig>;

@@ -39,19 +39,18 @@ pub(crate) struct RaftView {
 
 /// The nodes of the membership that was looked at last.
 #[derive(Debug, Default)]
-pub(crate) struct Nodes(Option<(Arc<StoredMembership>, Arc<BTreeMap<NodeId, Member>>)>);
+pub(crate) struct Nodes {
+    of: Option<Arc<StoredMembership>>,
+    nodes: Arc<BTreeMap<NodeId, Member>>,
+}
 
 impl Nodes {
     fn of(&mut self, membership: &Arc<StoredMembership>) -> Arc<BTreeMap<NodeId, Member>> {
-        if let Some((known, nodes)) = &self.0
-            && Arc::ptr_eq(known, membership)
-        {
-            return nodes.clone();
+        if !self.of.as_ref().is_some_and(|known| Arc::ptr_eq(known, membership)) {
+            self.nodes = Arc::new(membership.nodes().map(|(id, member)| (*id, member.clone())).collect());
+            self.of = Some(membership.clone());
         }
-        let nodes: Arc<BTreeMap<NodeId, Member>> =
-            Arc::new(membership.nodes().map(|(id, member)| (*id, member.clone())).collect());
-        self.0 = Some((membership.clone(), nodes.clone()));
-        nodes
+        self.nodes.clone()
     }
 }
 

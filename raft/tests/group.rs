@@ -6,6 +6,7 @@ mod common;
 
 use std::time::Duration;
 
+use common::wire::{TOKEN, impostor, post};
 use common::{Node, Town, eventually};
 use elector_raft::{CommandError, GroupState, MemberKind};
 
@@ -196,6 +197,91 @@ async fn a_member_with_another_token_or_group_name_stays_out() {
         assert_eq!(town.node(&node).status().cluster_id, None);
     }
     assert_eq!(town.leader().await.status().members.len(), 3);
+}
+
+fn warns(node: &Node, parts: &[&str]) -> bool {
+    node.status().warnings.iter().any(|warning| parts.iter().all(|part| warning.contains(part)))
+}
+
+/// A vote for the member `target` of the group `cluster`, in this version of the wire format.
+fn vote(version: u32, cluster: u64, target: &str) -> String {
+    format!(
+        r#"{{"version":{version},"group":"test","from":"00000000000000aa","call":{{"Raft":{{"cluster":{cluster},"target":"{target}","call":{{"Vote":{{"vote":{{"leader_id":{{"term":9,"voted_for":"00000000000000aa"}},"committed":false}},"last_log_id":null}}}}}}}}}}"#
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_are_refused_are_told_with_their_reason_by_the_member_that_refuses() {
+    let town = Town::with_expect(1, 1);
+    let leader = town.leader().await;
+    let status = leader.status();
+    let (own, cluster) = (status.node_id.to_string(), u64::from_str_radix(&status.cluster_id.unwrap(), 16).unwrap());
+    let ask = |body: String| post(&leader.member.raft_address, TOKEN, &body).1;
+    let caller = "node 00000000000000aa at 127.0.0.1";
+
+    assert!(ask(vote(1, cluster.wrapping_add(1), &own)).contains(r#""OtherCluster""#));
+    eventually("another cluster id", || warns(leader, &[caller, "another group than this member's"])).await;
+    assert!(ask(vote(1, cluster, "00000000000000bb")).contains(r#""OtherTarget""#));
+    eventually("another node id", || warns(leader, &[caller, "another node id than this member's", &own])).await;
+    let newer = ask(vote(2, cluster, &own));
+    assert!(newer.contains("the called member is the older one, update it"), "{newer}");
+    eventually("an unknown version", || warns(leader, &[caller, "the caller speaks version 2"])).await;
+    assert!(ask(vote(1, cluster, &own).replace("false", "true")).contains(r#""Malformed""#));
+    eventually("no sense", || warns(leader, &[caller, "not the candidate that it names"])).await;
+
+    let (refused, _) = post(&leader.member.raft_address, "another-token-0123456789", &vote(1, cluster, &own));
+    assert!(refused.contains("401"), "{refused}");
+    eventually("another token", || warns(leader, &["calls of 127.0.0.1 are refused", "raft-token-file"])).await;
+    let (refused, _) = post(&leader.member.raft_address, TOKEN, "{}");
+    assert!(refused.contains("400"), "{refused}");
+    eventually("no message", || warns(leader, &["calls of 127.0.0.1 are refused", "no messages of a member"])).await;
+    assert_eq!(town.acting(), [leader.name()], "it goes on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_is_refused_tells_why() {
+    let mut town = Town::with_expect(1, 3);
+    let waits = |town: &Town, why: &str| town.nodes[0].status().reason.contains(why);
+    town.list(&impostor(include_str!("wire/refusal-version.json")));
+    eventually("an unknown version", || waits(&town, "refused: the caller speaks version 2 of the wire format")).await;
+    town.list(&impostor(r#"{"Err":{"text":"it is too tired","reason":{"Tired":{"since":3}}}}"#));
+    eventually("a reason of a newer member", || waits(&town, "refused: it is too tired")).await;
+    town.list(&impostor(include_str!("wire/refusal-other-name.json")));
+    eventually("another election", || waits(&town, "is lease-name equal on all members?")).await;
+    let impostor = town.add_stranger(4, "test", Some("another-token-0123456789"));
+    eventually("another token, on both sides", || {
+        waits(&town, "it does not accept the raft token") && warns(town.node(&impostor), &["raft-token-file"])
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_group_of_the_same_name_is_told() {
+    let mut town = Town::with_expect(1, 1);
+    town.leader().await;
+    town.list(&impostor(include_str!("wire/answer-hello.json")));
+    let leader = town.leader().await;
+    eventually("another cluster id", || warns(leader, &["prom-1 is in another group", "0000000000000007"])).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_tells_that_another_disk_answers_where_a_member_was() {
+    let mut town = Town::with_expect(1, 1);
+    town.leader().await;
+    town.add(1);
+    eventually("two voters", || town.node("prom-1").status().settled).await;
+    let leader = town.leader().await.name().to_owned();
+    let other = town.nodes.iter().map(Node::name).find(|name| *name != leader).unwrap().to_owned();
+    let new = town.node(&other).handle.recover().await.unwrap();
+    eventually("the leader tells that its calls are refused", || {
+        let callee = format!("{other} refuses the calls of this member");
+        warns(town.node(&leader), &[&callee, &format!("another member ({new}) answers at this address")])
+    })
+    .await;
+    eventually("and the member that it refuses them", || {
+        warns(town.node(&other), &[&leader, "its disk was replaced, or it was made blank"])
+    })
+    .await;
 }
 
 #[tokio::test]

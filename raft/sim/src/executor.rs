@@ -16,6 +16,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use super::chance::Chance;
+use super::clock::Clock;
 
 /// A simulated process; 0 is the simulation itself, with the true clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,33 +29,8 @@ pub struct TaskId(u64);
 /// True time since the start of the run, in nanoseconds.
 pub type Nanos = u64;
 
-const MILLION: u128 = 1_000_000;
-
-/// A process's clock: `local = since_local + (true - since_true) * rate`.
-#[derive(Clone, Debug)]
-struct Clock {
-    since_true: Nanos,
-    since_local: Nanos,
-    /// Local nanoseconds in a million true ones.
-    rate_ppm: u64,
-    /// Since when the machine has been suspended: its monotonic clock stands still.
-    suspended_since: Option<Nanos>,
-    suspended_total: Nanos,
-}
-
-impl Clock {
-    fn local(&self, at: Nanos) -> Nanos {
-        let at = self.suspended_since.map_or(at, |since| since.min(at));
-        let passed = u128::from(at.saturating_sub(self.since_true)) * u128::from(self.rate_ppm) / MILLION;
-        self.since_local + u64::try_from(passed).unwrap_or(u64::MAX)
-    }
-
-    /// When the clock shows `local`, unless the machine is suspended before.
-    fn true_time(&self, local: Nanos) -> Nanos {
-        let ahead = u128::from(local.saturating_sub(self.since_local)) * MILLION;
-        self.since_true + u64::try_from(ahead.div_ceil(u128::from(self.rate_ppm))).unwrap_or(u64::MAX)
-    }
-}
+/// Steps at one instant: more is a loop without end.
+const STEPS_MAX: u64 = 1_000_000;
 
 struct Life {
     clock: Clock,
@@ -183,7 +159,7 @@ pub fn true_time_of(life: LifeId, local: Nanos) -> Nanos {
 
 /// A random number of the run.
 pub fn random() -> u64 {
-    with(|executor| executor.chance.next()).unwrap_or(4) // outside a run: while statics are dropped
+    with(|executor| executor.chance.draw()).unwrap_or(4) // outside a run: while statics are dropped
 }
 
 /// Mixes a fact into the trace, whose hash two equal runs share.
@@ -324,13 +300,20 @@ impl Executor {
 
 /// Runs until `main`, a task of the simulation itself, has ended. `looked` is called after each poll with the life that
 /// was polled; false ends the run.
+///
+/// # Panics
+/// When nothing can ever happen again, or when no time passes.
 pub fn run(main: impl Future<Output = ()> + Send + 'static, mut looked: impl FnMut(LifeId) -> bool) {
     let main = spawn_in(LifeId(0), main);
+    let mut steps = 0;
     while inside(|executor| executor.tasks.contains_key(&main)) {
         let Some((id, mut job, waker)) = inside(Executor::next) else {
             assert!(inside(Executor::advance), "the simulation waits for ever");
+            steps = 0;
             continue;
         };
+        steps += 1;
+        assert!(steps < STEPS_MAX, "no time passes: some task wakes itself again and again");
         let life = current();
         let polled = job.as_mut().poll(&mut Context::from_waker(&waker));
         let rest = inside(|executor| {

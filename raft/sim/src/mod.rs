@@ -3,11 +3,15 @@
 //! This module is compiled in the package `elector-raft-sim` only, together with the production sources around it. See
 //! `raft/README.md`, "How it is proven".
 
+mod boot;
 pub mod chance;
 mod checkers;
+mod clock;
 pub(crate) mod device;
 pub mod dns;
 pub mod executor;
+mod faults;
+pub(crate) mod hooks;
 pub mod mutants;
 mod nemesis;
 mod net;
@@ -15,9 +19,10 @@ mod quiet;
 pub(crate) mod rules;
 mod run;
 mod scenarios;
+mod stories;
 pub(crate) mod world;
 
 pub use checkers::Violation;
+pub use hooks::moment;
 pub use run::{Outcome, run};
 pub use scenarios::Story;
-pub use world::moment;

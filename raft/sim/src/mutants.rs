@@ -56,22 +56,12 @@ pub const ALL: &[Mutant] = &[
     },
     Mutant { name: "formed-gate", what: "9: a group acts before every founder has joined", rules: &[Rule::FormedGate] },
     Mutant {
-        name: "leaving",
-        what: "9: an unconfirmed group is left without a word, and confirmed without asking again",
-        rules: &[Rule::ConfirmTogether, Rule::SilentBeforeLeaving],
-    },
-    Mutant {
         name: "removed-founds",
         what: "9: whoever was removed founds another group",
         rules: &[Rule::RemovedNeverFounds],
     },
     Mutant { name: "cluster-check", what: "9: calls of another group are answered", rules: &[Rule::ClusterCheck] },
     Mutant { name: "target-check", what: "9: calls for another node id are answered", rules: &[Rule::TargetCheck] },
-    Mutant {
-        name: "dismissal",
-        what: "an old leader's word that a member was removed is believed",
-        rules: &[Rule::DismissalIsNewer],
-    },
     Mutant {
         name: "removal",
         what: "10: a member that is only absent from DNS is removed",

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::chance::Chance;
 use super::executor::{self, LifeId, Nanos, Sleep, TaskId};
+use super::hooks;
 use super::world::{self, MachineId};
 use crate::network::{Answer, CallError, Endpoint, Message, Reply, Transport};
 use crate::rt;
@@ -98,7 +99,7 @@ impl Net {
     }
 
     fn through_the_wire(&mut self, message: &Message) -> Message {
-        if !self.chance.next().is_multiple_of(WIRE_EVERY) {
+        if !self.chance.draw().is_multiple_of(WIRE_EVERY) {
             return message.clone();
         }
         let bytes = serde_json::to_vec(message).unwrap_or_default();
@@ -164,7 +165,7 @@ impl SimTransport {
     async fn send(&self, address: &str, message: &Message) -> Result<Answer, CallError> {
         let unreachable = |why: &str| CallError::Unreachable(why.to_owned());
         let from = self.machine;
-        let address = world::resolve(from, address).ok_or_else(|| unreachable("no such host"))?;
+        let address = hooks::resolve(from, address).ok_or_else(|| unreachable("no such host"))?;
         let Some(to) = world::with(|world| world.machine_at(&address)) else {
             return std::future::pending().await; // nobody has this address any more
         };
@@ -226,7 +227,7 @@ async fn arrive(address: &str, message: Message, caller: &str, connection: Optio
     let task = executor::spawn_in(life, async move {
         let asked = message.clone();
         let reply = endpoint.handle(message, caller).await;
-        world::answered(life, &asked, &reply);
+        hooks::answered(life, &asked, &reply);
         let _ = done.send(reply);
     });
     if let Some(connection) = connection

@@ -88,9 +88,11 @@ pub(crate) fn interval(period: Duration) -> Interval {
 }
 
 impl Interval {
-    pub(crate) async fn tick(&mut self) {
+    pub(crate) async fn tick(&mut self) -> Instant {
         Sleep::until(nanos(self.due)).await;
-        self.due = now() + self.period;
+        let ticked = now();
+        self.due = ticked + self.period;
+        ticked
     }
 }
 
@@ -307,6 +309,6 @@ impl AsyncRuntime for Runtime {
     where
         F: Future<Output = T>,
     {
-        unimplemented!("the simulation has an executor of its own")
+        panic!("the simulation has an executor of its own; openraft never asks for this")
     }
 }

@@ -6,24 +6,22 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
 use tokio::sync::watch;
 
+use super::boot::{Boot, discover};
 use super::chance::Chance;
 use super::checkers::{Checkers, Event, FOR_EVER, Violation};
 use super::device::{Device, Survives};
 use super::dns::{Dns, PORT, View};
 use super::executor::{self, LifeId, Nanos};
-use super::net::{Net, SimTransport};
-use crate::lives::{Lives, Settings};
-use crate::network::{Message, Reply};
+use super::net::Net;
+use crate::lives::Settings;
 use crate::rt;
 use crate::shared::Shared;
-use crate::store::{Crash, Disk, Write, Writer};
+use crate::store::{Crash, Writer};
 use crate::{Authority, Eligibility, GroupHandle, GroupStatus, Leadership, Member, PeerSet, Timing};
 
 /// A machine: its place in the list.
@@ -34,8 +32,6 @@ pub struct MachineId(pub usize);
 pub const SECOND: Nanos = 1_000_000_000;
 /// A millisecond.
 pub const MILLISECOND: Nanos = 1_000_000;
-/// Time between two lookups.
-const LOOKUP_PERIOD: Duration = Duration::from_secs(1);
 /// Ordinary time of an fsync, in microseconds.
 pub(crate) const FSYNC: Range<u64> = 300..3_000;
 
@@ -50,8 +46,10 @@ pub(crate) struct Machine {
     pub(crate) fsync: Range<u64>,
     pub(crate) view: View,
     /// Addresses that it has learnt, for dialling while DNS is out.
-    known: BTreeMap<String, String>,
+    pub(super) known: BTreeMap<String, String>,
     pub(crate) eligible: bool,
+    /// raft-bootstrap-expect of its newest process.
+    pub(crate) expect: usize,
     pub(crate) process: Option<Process>,
 }
 
@@ -60,14 +58,14 @@ pub(crate) struct Process {
     pub(crate) life: LifeId,
     pub(crate) handle: GroupHandle,
     pub(crate) shared: Option<Shared>,
-    writer: Option<Writer>,
+    pub(super) writer: Option<Writer>,
     _stop: watch::Sender<bool>,
 }
 
 /// Everything.
 pub(crate) struct World {
     pub(crate) machines: Vec<Machine>,
-    owners: BTreeMap<LifeId, MachineId>,
+    pub(super) owners: BTreeMap<LifeId, MachineId>,
     pub(crate) net: Net,
     pub(crate) dns: Dns,
     pub(crate) chance: Chance,
@@ -91,6 +89,11 @@ pub(crate) fn with<R>(use_it: impl FnOnce(&mut World) -> R) -> R {
     WORLD.with(|cell| use_it(cell.borrow_mut().as_mut().expect("a world")))
 }
 
+/// Uses the world unless it is in use, for logs.
+pub(crate) fn try_with<R>(use_it: impl FnOnce(&World) -> R) -> Option<R> {
+    WORLD.with(|cell| cell.try_borrow().ok().and_then(|world| world.as_ref().map(use_it)))
+}
+
 /// Puts a new world in place of the old one.
 pub(crate) fn set(world: Option<World>) {
     let old = WORLD.with(|cell| std::mem::replace(&mut *cell.borrow_mut(), world));
@@ -101,58 +104,6 @@ pub(crate) fn set(world: Option<World>) {
 pub(crate) fn violated(rule: &'static str, what: String) {
     let at = executor::now();
     with(|world| world.checkers.report(Violation { rule, at, what }));
-}
-
-/// Time of one fsync of the machine of a life.
-pub(crate) fn fsync_time(life: LifeId) -> Duration {
-    with(|world| {
-        let range = world.machine_of(life).map_or(FSYNC, |id| world.machines[id.0].fsync.clone());
-        Duration::from_micros(world.chance.within(range))
-    })
-}
-
-/// The disk of a life has stored these.
-pub(crate) fn committed(life: LifeId, writes: &[Write]) {
-    with(|world| {
-        if let Some(machine) = world.machine_of(life) {
-            world.see(&Event::Stored { machine, writes });
-        }
-    });
-}
-
-/// A process has answered.
-pub(crate) fn answered(life: LifeId, asked: &Message, reply: &Reply) {
-    with(|world| {
-        let Some(machine) = world.machine_of(life) else { return };
-        let process = world.machines[machine.0].process.as_ref();
-        let Some(identity) = process.and_then(|process| process.shared.as_ref()).map(Shared::identity) else { return };
-        world.see(&Event::Answered { machine, identity: &identity, asked, reply });
-    });
-}
-
-/// True time, and whose task is running, for logs.
-pub fn moment() -> String {
-    let life = executor::current();
-    let who = WORLD.with(|cell| {
-        let world = cell.try_borrow().ok()?;
-        let world = world.as_ref()?;
-        Some(world.machines[world.owners.get(&life)?.0].name.clone())
-    });
-    let ms = executor::now() / MILLISECOND;
-    format!("{:>4}.{:03} {:<9}", ms / 1_000, ms % 1_000, who.unwrap_or_else(|| "-".into()))
-}
-
-/// Where a machine finds a host.
-pub(crate) fn resolve(machine: MachineId, address: &str) -> Option<String> {
-    let (host, port) = address.rsplit_once(':')?;
-    if host.starts_with(|c: char| c.is_ascii_digit()) {
-        return Some(address.to_owned());
-    }
-    with(|world| {
-        world.look_up(machine);
-        let known = world.machines[machine.0].known.get(host)?;
-        Some(format!("{known}:{port}"))
-    })
 }
 
 impl World {
@@ -172,11 +123,11 @@ impl World {
         }
     }
 
-    fn see(&mut self, event: &Event<'_>) {
+    pub(super) fn see(&mut self, event: &Event<'_>) {
         self.checkers.see(executor::now(), event);
     }
 
-    fn machine_of(&self, life: LifeId) -> Option<MachineId> {
+    pub(super) fn machine_of(&self, life: LifeId) -> Option<MachineId> {
         let id = *self.owners.get(&life)?;
         (self.machines[id.0].process.as_ref()?.life == life).then_some(id)
     }
@@ -193,7 +144,7 @@ impl World {
     }
 
     /// One lookup by a machine: what it is told, also kept for dialling.
-    fn look_up(&mut self, machine: MachineId) -> Option<BTreeMap<String, String>> {
+    pub(super) fn look_up(&mut self, machine: MachineId) -> Option<BTreeMap<String, String>> {
         let place = &mut self.machines[machine.0];
         let records = self.dns.lookup(&place.view, executor::now(), &mut self.chance)?;
         place.known.extend(records.clone());
@@ -213,6 +164,7 @@ impl World {
             view: View::Fresh,
             known: BTreeMap::new(),
             eligible: true,
+            expect: 0,
             process: None,
         });
         MachineId(self.machines.len() - 1)
@@ -271,6 +223,13 @@ impl World {
         self.checkers.carry_the_group(machines, &in_memory.collect::<Vec<_>>())
     }
 
+    /// Index of the newest membership that a process knows.
+    pub(crate) fn newest_membership(&self) -> Option<u64> {
+        let raft = |id: MachineId| self.machines[id.0].process.as_ref()?.shared.as_ref()?.raft();
+        let known = |id| Some(raft(id)?.metrics().borrow_watched().membership_config.log_id().as_ref()?.index);
+        self.all().filter_map(known).max()
+    }
+
     /// Whether a machine's process holds authority now.
     pub(crate) fn acts(&self, id: MachineId) -> bool {
         let Some(process) = &self.machines[id.0].process else { return false };
@@ -306,6 +265,7 @@ impl World {
         let (told, peers) = watch::channel(PeerSet::default());
         self.owners.insert(life, id);
         let machine = &mut self.machines[id.0];
+        machine.expect = self.expect;
         machine.process = Some(Process { life, handle, shared: None, writer: None, _stop: stop });
         let session = machine.device.open();
         let address = format!("{}:{PORT}", machine.ip);
@@ -346,12 +306,11 @@ impl World {
         let Some(process) = machine.process.take() else { return };
         tracing::info!(machine = %machine.name, ?crash, "is killed");
         self.net.hosts.remove(&format!("{}:{PORT}", machine.ip));
-        let stored = match &process.writer {
-            Some(writer) => writer.crash(&machine.device, crash),
-            None => {
-                machine.device.crash(Survives::Written);
-                Vec::new()
-            }
+        let stored = if let Some(writer) = &process.writer {
+            writer.crash(&machine.device, crash)
+        } else {
+            machine.device.crash(Survives::Written);
+            Vec::new()
         };
         if !stored.is_empty() {
             self.see(&Event::Stored { machine: id, writes: &stored });
@@ -409,59 +368,5 @@ impl World {
         };
         let term = leadership.term;
         self.see(&Event::Authority { machine: id, identity: &identity, witness, term, until });
-    }
-}
-
-/// Looks up the peers, again and again.
-async fn discover(id: MachineId, told: watch::Sender<PeerSet>) {
-    loop {
-        let now = rt::now();
-        let answer = with(|world| world.look_up(id).map(|records| world.dns.peers(&records, now)));
-        if let Some(answer) = answer {
-            told.send_replace(answer);
-        }
-        rt::sleep(LOOKUP_PERIOD).await;
-    }
-}
-
-/// The start of a process.
-struct Boot {
-    id: MachineId,
-    life: LifeId,
-    address: String,
-    settings: Settings,
-    ends: crate::GroupEnds,
-    peers: watch::Receiver<PeerSet>,
-    stopped: watch::Receiver<bool>,
-    old_id: Option<crate::NodeId>,
-}
-
-impl Boot {
-    async fn run(self, session: super::device::Session) -> Result<(), String> {
-        let (mut disk, mut loaded) =
-            Disk::open_on(session, Path::new("simulated")).map_err(|error| error.to_string())?;
-        if let Some(old_id) = self.old_id
-            && loaded.holds_nothing()
-        {
-            loaded.identity.node_id = old_id;
-            disk.commit([&Write::Identity(loaded.identity.clone())]).map_err(|error| error.to_string())?;
-        }
-        let writer = Writer::start(disk);
-        let (id, life) = (self.id, self.life);
-        with(|world| {
-            world.see(&Event::Started { machine: id, loaded: &loaded });
-            if let Some(process) = &mut world.machines[id.0].process {
-                process.writer = Some(writer.clone());
-            }
-        });
-        let transport = SimTransport { machine: id, address: self.address.clone() };
-        let (lives, endpoint) = Lives::new(self.settings, loaded, writer, transport, self.ends).await?;
-        with(|world| {
-            world.net.hosts.insert(self.address, (id, life, endpoint));
-            if let Some(process) = &mut world.machines[id.0].process {
-                process.shared = Some(lives.shared.clone());
-            }
-        });
-        lives.run(self.peers, self.stopped).await
     }
 }

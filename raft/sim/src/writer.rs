@@ -10,7 +10,7 @@ use tokio::sync::{Notify, oneshot};
 use super::{Disk, Write};
 use crate::sim::device::{Device, Survives};
 use crate::sim::executor;
-use crate::sim::world;
+use crate::sim::hooks;
 use crate::types::TypeConfig;
 
 pub(crate) enum Done {
@@ -66,6 +66,7 @@ impl Writer {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    #[allow(clippy::unnecessary_wraps, reason = "as the real one")]
     pub(crate) fn submit(&self, write: Write, done: Done) -> io::Result<()> {
         self.state().queue.push((write, done));
         self.0.work.notify_one();
@@ -90,7 +91,7 @@ impl Writer {
                         break;
                     }
                 }
-                crate::rt::sleep(world::fsync_time(life)).await;
+                crate::rt::sleep(hooks::fsync_time(life)).await;
                 let (writes, done, result) = {
                     let mut state = self.state();
                     let (writes, done): (Vec<_>, Vec<_>) = std::mem::take(&mut state.under_way).into_iter().unzip();
@@ -98,7 +99,7 @@ impl Writer {
                     let result = disk.commit(&writes);
                     (writes, done, result)
                 };
-                world::committed(life, &writes);
+                hooks::committed(life, &writes);
                 answer(done, &result);
             }
         }

@@ -8,7 +8,7 @@ use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError
 use openraft::network::{Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2};
 
 use super::message::RaftCall;
-use super::{Answer, Call, CallError, Refusal, Transport};
+use super::{Answer, Call, CallError, Party, Refusal, Transport};
 use crate::shared::Shared;
 use crate::state::GroupData;
 use crate::types::{
@@ -28,6 +28,8 @@ pub(crate) struct Connection<T> {
     transport: T,
     shared: Shared,
     target: NodeId,
+    /// For the status.
+    party: Party,
     /// From the membership; the newest word from the member counts more.
     address: String,
     /// Calls that found nobody in a row: each one moves on to the next known address.
@@ -42,6 +44,7 @@ impl<T: Transport> RaftNetworkFactory<TypeConfig> for Network<T> {
             transport: self.transport.clone(),
             shared: self.shared.clone(),
             target,
+            party: Party::Callee(node.name.clone()),
             address: node.raft_address.clone(),
             misses: 0,
         }
@@ -61,6 +64,13 @@ impl<T: Transport> Connection<T> {
             Err(CallError::Unreachable(_) | CallError::TimedOut(_) | CallError::Refused(Refusal::OtherTarget(_)))
         );
         self.misses = if missed { self.misses.wrapping_add(1) } else { self.misses };
+        match &result {
+            Ok(_) => self.shared.refusals(|refusals, _| refusals.accepted(&self.party)),
+            Err(CallError::Refused(refusal)) if refusal.is_lasting() => {
+                self.shared.refused(self.party.clone(), &refusal.to_string());
+            }
+            Err(_) => {}
+        }
         result
     }
 

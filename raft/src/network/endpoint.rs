@@ -1,5 +1,6 @@
 //! What a member answers. Checks first, then openraft.
 //!
+//! - what no correct member can have sent is refused ([`validate`]);
 //! - another group's name, cluster id or node id is refused;
 //! - in quarantine votes, pre-votes and transfers are refused (openraft counts a missing pre-vote as a grant, so it must
 //!   be an error);
@@ -11,13 +12,13 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::errors::RaftError;
 use tokio::sync::mpsc;
 
-use super::message::RaftCall;
-use super::{Answer, Call, Hello, Message, Refusal, Reply};
+use super::message::{Head, RaftCall, UNDERSTOOD};
+use super::{Answer, Call, Hello, Message, Party, Refusal, Reply, validate};
 use crate::NodeId;
 use crate::rules::{Rule, holds};
 use crate::shared::Shared;
 use crate::store::{ClusterId, Standing};
-use crate::types::{LogId, Raft, Snapshot, TypeConfig};
+use crate::types::{AppendRequest, AppendResponse, LogId, Raft, Snapshot, SnapshotResponse, TypeConfig};
 
 /// Word from the leader that this member has been removed.
 #[derive(Debug)]
@@ -39,11 +40,52 @@ impl Endpoint {
         Self { shared, dismissals }
     }
 
-    /// Answers one message; `caller` is the address that it came from, where the transport knows it.
-    pub(crate) async fn handle(&self, message: Message, caller: Option<IpAddr>) -> Reply {
-        if message.group != self.shared.group_name() {
+    /// Answers the bytes of one message. An error: they are no message.
+    pub(crate) async fn receive(&self, body: &[u8], caller: Option<IpAddr>) -> serde_json::Result<Reply> {
+        let head: Head = serde_json::from_slice(body)?;
+        if let Err(refusal) = self.admit(&head) {
+            self.tell(&refusal, head.from, caller);
+            return Ok(Err(refusal)); // its call may be one that is not known here
+        }
+        Ok(self.handle(serde_json::from_slice(body)?, caller).await)
+    }
+
+    /// Notes that a caller was turned away before its message counted.
+    pub(crate) fn turned_away(&self, caller: IpAddr, why: &str) {
+        self.shared.refused(Party::Caller(caller.to_canonical().to_string()), why);
+    }
+
+    fn tell(&self, refusal: &Refusal, from: NodeId, caller: Option<IpAddr>) {
+        let Some(why) = refusal.to_tell() else { return };
+        let contacts = self.shared.contacts();
+        let name = contacts.by_id(from).map_or_else(|| format!("node {from}"), |known| known.hello.member.name.clone());
+        let at = caller.map(|ip| format!(" at {}", ip.to_canonical())).unwrap_or_default();
+        self.shared.refused(Party::Caller(format!("{name}{at}")), &why);
+    }
+
+    fn admit(&self, head: &Head) -> Result<(), Refusal> {
+        if head.group != self.shared.group_name() {
             return Err(Refusal::OtherName(self.shared.group_name().to_owned()));
         }
+        if !UNDERSTOOD.contains(&head.version) {
+            return Err(Refusal::version(head.version));
+        }
+        Ok(())
+    }
+
+    /// Answers one message; `caller` is the address that it came from, where the transport knows it.
+    pub(crate) async fn handle(&self, message: Message, caller: Option<IpAddr>) -> Reply {
+        let from = message.from;
+        let reply = self.answer(message, caller).await;
+        if let Err(refusal) = &reply {
+            self.tell(refusal, from, caller);
+        }
+        reply
+    }
+
+    async fn answer(&self, message: Message, caller: Option<IpAddr>) -> Reply {
+        self.admit(&message.head())?;
+        validate::message(&message)?;
         match message.call {
             Call::Hello(hello) => Ok(self.hello(*hello, caller)),
             Call::Promise { cluster, founding } => self.promise(cluster, founding).await,
@@ -86,10 +128,7 @@ impl Endpoint {
         let raft = self.shared.raft().ok_or(Refusal::NotRunning)?;
         let known = raft.metrics().borrow_watched().membership_config.clone();
         let holds_this = known.nodes().any(|(id, _)| *id == target);
-        if holds(Rule::DismissalIsNewer)
-            && holds_this
-            && known.log_id().is_some_and(|known| known.index >= membership.index)
-        {
+        if holds_this && known.log_id().is_some_and(|known| known.index >= membership.index) {
             return Err(Refusal::Failed("a newer membership known here still holds it".into()));
         }
         let _ = self.dismissals.try_send(Dismissal { node_id: target });
@@ -118,11 +157,19 @@ impl Endpoint {
         if votes && self.shared.in_quarantine() {
             return Err(Refusal::Quarantined);
         }
+        let raft = self.shared.raft();
+        let call = match &raft {
+            Some(raft) => consistent(raft, call).await?,
+            None => call,
+        };
         if !matches!(call, RaftCall::PreVote(_)) {
             self.join(cluster).await?;
         }
-        let raft = self.shared.raft().ok_or(Refusal::NotRunning)?;
-        self.forward(&raft, call).await
+        let raft = raft.ok_or(Refusal::NotRunning)?;
+        match follow(&raft, call).await? {
+            Ok(call) => self.forward(&raft, call).await,
+            Err(answer) => Ok(answer),
+        }
     }
 
     async fn join(&self, cluster: ClusterId) -> Result<(), Refusal> {
@@ -147,8 +194,7 @@ impl Endpoint {
             RaftCall::Append(request) => {
                 let vote = request.vote;
                 let response = raft.append_entries(request).await.map_err(failed)?;
-                if response.is_success() || matches!(response, openraft::raft::AppendEntriesResponse::PartialSuccess(_))
-                {
+                if response.is_success() || matches!(response, AppendResponse::PartialSuccess(_)) {
                     self.shared.heard_leader(vote.leader_id.term, vote.leader_id.voted_for);
                 }
                 Ok(Answer::Append(response))
@@ -164,6 +210,35 @@ impl Endpoint {
                 response.map(Answer::Transfer).map_err(|error| Refusal::Failed(error.to_string()))
             }
         }
+    }
+}
+
+/// Checks a call against openraft's present state, inside its own task.
+async fn consistent(raft: &Raft, call: RaftCall) -> Result<RaftCall, Refusal> {
+    let said = raft.watch_log_progress().get().and_then(|point| Some((point.vote, point.last_log_id?)));
+    let own = raft.metrics().borrow_watched().id;
+    let checked = raft.with_raft_state(move |state| validate::consistent(own, &call, state, said).map(|()| call)).await;
+    checked.map_err(|error| Refusal::Failed(error.to_string()))?
+}
+
+/// Follows the leader of a call before the call counts, and checks it again: until then this member may itself lead, and
+/// commit what the call contradicts between the check and the call. The error is the answer of whoever knows a newer leader.
+async fn follow(raft: &Raft, call: RaftCall) -> Result<Result<RaftCall, Answer>, Refusal> {
+    let vote = match &call {
+        RaftCall::Append(request) => request.vote,
+        RaftCall::Snapshot { vote, .. } => *vote,
+        _ => return Ok(Ok(call)),
+    };
+    if raft.metrics().borrow_watched().vote == vote {
+        return Ok(Ok(call));
+    }
+    let nothing = AppendRequest { vote, prev_log_id: None, entries: Vec::new(), leader_commit: None };
+    match (raft.append_entries(nothing).await.map_err(failed)?, &call) {
+        (AppendResponse::HigherVote(newer), RaftCall::Snapshot { .. }) => {
+            Ok(Err(Answer::Snapshot(SnapshotResponse::new(newer))))
+        }
+        (higher @ AppendResponse::HigherVote(_), _) => Ok(Err(Answer::Append(higher))),
+        _ => consistent(raft, call).await.map(Ok),
     }
 }
 

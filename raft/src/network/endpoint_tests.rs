@@ -20,16 +20,16 @@ const CALLER: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(10
 const X: ClusterId = ClusterId(7);
 const Y: ClusterId = ClusterId(8);
 
-struct Bench {
+pub(super) struct Bench {
     shared: Shared,
-    endpoint: Endpoint,
+    pub(super) endpoint: Endpoint,
     _dir: TempDir,
     _eligibility: watch::Sender<Eligibility>,
 }
 
 impl Bench {
     /// A blank member that has just started. It has no Raft instance: what gets past the checks is "not running".
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (disk, loaded) = store::open(dir.path()).unwrap();
         let (writer, _) = Writer::start(disk).unwrap();
@@ -46,7 +46,7 @@ impl Bench {
     }
 
     async fn ask(&self, call: Call) -> Reply {
-        self.endpoint.handle(Message { group: "test".into(), from: NodeId(2), call }, Some(CALLER)).await
+        self.endpoint.handle(Message::new("test", NodeId(2), call), Some(CALLER)).await
     }
 
     async fn promise(&self, cluster: ClusterId) -> Reply {
@@ -72,9 +72,26 @@ impl Bench {
 async fn another_election_is_refused_before_anything_is_noted() {
     let bench = Bench::new();
     let call = Call::Hello(Box::new(hello(2, Standing::Blank)));
-    let reply = bench.endpoint.handle(Message { group: "other".into(), from: NodeId(2), call }, Some(CALLER)).await;
+    let reply = bench.endpoint.handle(Message::new("other", NodeId(2), call), Some(CALLER)).await;
     assert_eq!(reply.unwrap_err(), Refusal::OtherName("test".into()));
     assert_eq!(bench.shared.contacts().iter().count(), 0);
+}
+
+#[tokio::test]
+async fn a_message_of_an_unknown_version_is_refused_with_both_versions_whatever_it_asks() {
+    let bench = Bench::new();
+    let newer = br#"{"version":2,"group":"test","from":"0000000000000002","call":{"Sing":["la"]},"mood":"good"}"#;
+    let refused = bench.endpoint.receive(newer, Some(CALLER)).await.unwrap();
+    assert_eq!(refused.unwrap_err(), Refusal::Version { spoken: 2, oldest: 1, newest: 1 });
+    let mut typed = Message::new("test", NodeId(2), Call::Hello(Box::new(hello(2, Standing::Blank))));
+    typed.version = 0;
+    let refused = bench.endpoint.handle(typed, Some(CALLER)).await.unwrap_err();
+    assert_eq!(refused, Refusal::Version { spoken: 0, oldest: 1, newest: 1 });
+    assert_eq!(bench.shared.contacts().iter().count(), 0, "nothing was noted");
+    let foreign = br#"{"version":2,"group":"other","from":"0000000000000002","call":7}"#;
+    let refused = bench.endpoint.receive(foreign, Some(CALLER)).await.unwrap();
+    assert_eq!(refused.unwrap_err(), Refusal::OtherName("test".into()), "another election is none of our business");
+    assert!(bench.endpoint.receive(b"{}", Some(CALLER)).await.is_err());
 }
 
 #[tokio::test]

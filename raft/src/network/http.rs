@@ -6,20 +6,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use axum::{Json, body::Bytes};
 use reqwest::dns::Resolve;
 use subtle::ConstantTimeEq;
+use tokio::sync::Semaphore;
 
-use super::{Answer, CallError, Endpoint, Message, Reply, Transport};
+use super::message::{read_reply, write_reply};
+use super::{Answer, CallError, Endpoint, Message, Refusal, Transport, validate};
 
 const PATH: &str = "/group";
 /// Longest message: a snapshot with every bound of the replicated state used up stays below it.
-const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
+pub(super) const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// A message up to this length is small: nearly all are.
+const SMALL_BYTES_MAX: usize = 64 * 1024;
+/// Messages that are received at once; more are refused. They hold 8 MiB and 8 MiB at the most.
+const SMALL_MESSAGES_MAX: usize = 128;
+pub(super) const LARGE_MESSAGES_MAX: usize = 4;
+/// Longest time for a message to come in.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Idle connections to one member; a call is never queued behind another.
 const IDLE_MAX: usize = 4;
 
@@ -136,15 +143,13 @@ impl HttpTransport {
         match response.status() {
             StatusCode::OK => {}
             StatusCode::UNAUTHORIZED => {
-                return Err(CallError::Unreachable("it does not accept our raft token".into()));
+                let why = "it does not accept the raft token of this member: is raft-token-file equal on all members?";
+                return Err(CallError::Refused(Refusal::Other(why.into())));
             }
             status => return Err(CallError::Unreachable(format!("{address} answers {status}: is it a member?"))),
         }
-        if response.content_length().is_some_and(|length| length > BODY_BYTES_MAX as u64) {
-            return Err(CallError::Unreachable("its answer is too long".into()));
-        }
-        let bytes = response.bytes().await.map_err(|error| CallError::Unreachable(root_cause(&error)))?;
-        let reply: Reply = serde_json::from_slice(&bytes)
+        let bytes = read_bounded(response).await?;
+        let reply = read_reply(&bytes)
             .map_err(|error| CallError::Unreachable(format!("its answer cannot be read: {error}")))?;
         reply.map_err(CallError::Refused)
     }
@@ -153,11 +158,23 @@ impl HttpTransport {
 impl Transport for HttpTransport {
     async fn call(&self, address: &str, message: &Message, timeout: Duration) -> Result<Answer, CallError> {
         let body = serde_json::to_vec(message).map_err(|error| CallError::Unreachable(error.to_string()))?;
-        match tokio::time::timeout(timeout, self.send(address, body)).await {
-            Ok(result) => result,
-            Err(_) => Err(CallError::TimedOut(timeout)),
-        }
+        let answer = tokio::time::timeout(timeout, self.send(address, body)).await;
+        let answer = answer.unwrap_or(Err(CallError::TimedOut(timeout)))?;
+        let valid = validate::answer(message, &answer);
+        valid.map_err(|why| CallError::Unreachable(format!("its answer cannot be used: {why}")))?;
+        Ok(answer)
     }
+}
+
+async fn read_bounded(mut response: reqwest::Response) -> Result<Vec<u8>, CallError> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| CallError::Unreachable(root_cause(&error)))? {
+        if bytes.len() + chunk.len() > BODY_BYTES_MAX {
+            return Err(CallError::Unreachable("its answer is too long".into()));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
 }
 
 /// The innermost cause, without the URL that reqwest repeats.
@@ -169,30 +186,55 @@ fn root_cause(error: &reqwest::Error) -> String {
     cause.to_string()
 }
 
-/// The listener's routes.
-pub(crate) fn router(endpoint: Endpoint, token: Option<Token>) -> Router {
-    Router::new()
-        .route(PATH, post(receive))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(middleware::from_fn_with_state(token, authenticate))
-        .with_state(endpoint)
+/// What a request needs.
+#[derive(Clone)]
+struct Listener {
+    endpoint: Endpoint,
+    token: Option<Token>,
+    small: Arc<Semaphore>,
+    large: Arc<Semaphore>,
 }
 
-async fn authenticate(State(token): State<Option<Token>>, request: Request, next: Next) -> Response {
-    match token {
-        Some(token) if !token.accepts(request.headers()) => StatusCode::UNAUTHORIZED.into_response(),
-        _ => next.run(request).await,
-    }
+/// The listener's routes.
+pub(crate) fn router(endpoint: Endpoint, token: Option<Token>) -> Router {
+    let small = Arc::new(Semaphore::new(SMALL_MESSAGES_MAX));
+    let large = Arc::new(Semaphore::new(LARGE_MESSAGES_MAX));
+    Router::new().route(PATH, post(receive)).with_state(Listener { endpoint, token, small, large })
 }
 
 async fn receive(
-    State(endpoint): State<Endpoint>,
+    State(listener): State<Listener>,
     ConnectInfo(caller): ConnectInfo<SocketAddr>,
-    body: Bytes,
+    request: Request,
 ) -> Response {
-    match serde_json::from_slice::<Message>(&body) {
-        Ok(message) => Json(endpoint.handle(message, Some(caller.ip())).await).into_response(),
-        Err(error) => (StatusCode::BAD_REQUEST, format!("not a message of a member: {error}\n")).into_response(),
+    if listener.token.is_some_and(|token| !token.accepts(request.headers())) {
+        let why = "they bring no raft token, or another one: is raft-token-file equal on all members?";
+        listener.endpoint.turned_away(caller.ip(), why);
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: usize| length > BODY_BYTES_MAX) {
+        return (StatusCode::PAYLOAD_TOO_LARGE, "the message is too long\n").into_response();
+    }
+    let small = length.is_some_and(|length| length <= SMALL_BYTES_MAX);
+    let places = if small { listener.small } else { listener.large };
+    let Ok(_place) = places.try_acquire() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "too many messages at once\n").into_response();
+    };
+    let body = axum::body::to_bytes(request.into_body(), BODY_BYTES_MAX);
+    let body = match tokio::time::timeout(BODY_TIMEOUT, body).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(error)) => return (StatusCode::PAYLOAD_TOO_LARGE, format!("{error}\n")).into_response(),
+        Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
+    };
+    let replied = listener.endpoint.receive(&body, Some(caller.ip())).await.and_then(|reply| write_reply(&reply));
+    match replied {
+        Ok(bytes) => ([(header::CONTENT_TYPE, "application/json")], bytes).into_response(),
+        Err(error) => {
+            let why = format!("they are no messages of a member: {error}");
+            listener.endpoint.turned_away(caller.ip(), &why);
+            (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response()
+        }
     }
 }
 

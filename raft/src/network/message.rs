@@ -1,4 +1,11 @@
 //! The messages, as JSON on the wire.
+//!
+//! Rolling upgrades (`docs/decisions/wire-format.md`): fields that are not known are ignored, so a new one that older members
+//! may ignore needs nothing else. What they may not ignore (a new call, a new command in the log, another meaning) needs a
+//! new version, in two releases: the first understands it, the next speaks it. `version`, `group` and `from` of a message,
+//! and `text` of a refusal, keep their form in every version: so members that do not understand each other can say why.
+
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,15 +17,41 @@ use crate::types::{
 };
 use crate::{Member, NodeId};
 
+/// The version of the wire format that this release speaks.
+pub(crate) const SPOKEN: u32 = 1;
+/// The versions that it understands.
+pub(crate) const UNDERSTOOD: RangeInclusive<u32> = 1..=1;
+
+/// What every version of a message tells: read before the call, which may be of an unknown version.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct Head {
+    pub(crate) version: u32,
+    pub(crate) group: String,
+    pub(crate) from: NodeId,
+}
+
 /// One call to a member.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Message {
+    /// Version of the wire format that the caller speaks.
+    pub(crate) version: u32,
     /// Name of the election (`lease-name`): two groups under one Service stay apart.
     pub(crate) group: String,
     /// The caller.
     pub(crate) from: NodeId,
     /// What is asked.
     pub(crate) call: Call,
+}
+
+impl Message {
+    /// A message in the version that this release speaks.
+    pub(crate) fn new(group: &str, from: NodeId, call: Call) -> Self {
+        Self { version: SPOKEN, group: group.to_owned(), from, call }
+    }
+
+    pub(crate) fn head(&self) -> Head {
+        Head { version: self.version, group: self.group.clone(), from: self.from }
+    }
 }
 
 /// What is asked.
@@ -82,6 +115,19 @@ pub(crate) struct Hello {
 /// Why a member did not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub(crate) enum Refusal {
+    /// Another version of the wire format.
+    #[error(
+        "the caller speaks version {spoken} of the wire format and the called member understands {oldest} to {newest}: the {} is the older one, update it (one release after the other, docs/operations.md)",
+        if spoken > newest { "called member" } else { "caller" }
+    )]
+    Version {
+        /// Of the refused message.
+        spoken: u32,
+        /// Oldest that the called member understands.
+        oldest: u32,
+        /// Newest that it understands.
+        newest: u32,
+    },
     /// Another election.
     #[error("it belongs to the group named {0:?}: is lease-name equal on all members?")]
     OtherName(String),
@@ -97,7 +143,42 @@ pub(crate) enum Refusal {
     /// It has no Raft instance now.
     #[error("it is starting or stopping")]
     NotRunning,
+    /// No correct member says such a thing.
+    #[error("it makes no sense: {0}")]
+    Malformed(String),
     /// Something failed there.
     #[error("{0}")]
     Failed(String),
+    /// The reason of a newer member, in its words.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Refusal {
+    pub(crate) fn version(spoken: u32) -> Self {
+        Self::Version { spoken, oldest: *UNDERSTOOD.start(), newest: *UNDERSTOOD.end() }
+    }
+}
+
+/// A refusal as it is carried: a member that does not know the reason still shows the text.
+#[derive(Serialize, Deserialize)]
+struct Refused {
+    text: String,
+    #[serde(default)]
+    reason: serde_json::Value,
+}
+
+/// The bytes of a reply.
+pub(crate) fn write_reply(reply: &Reply) -> serde_json::Result<Vec<u8>> {
+    let carried = match reply {
+        Ok(answer) => Ok(answer),
+        Err(refusal) => Err(Refused { text: refusal.to_string(), reason: serde_json::to_value(refusal)? }),
+    };
+    serde_json::to_vec(&carried)
+}
+
+/// Reads the bytes of a reply.
+pub(crate) fn read_reply(bytes: &[u8]) -> serde_json::Result<Reply> {
+    let carried: Result<Answer, Refused> = serde_json::from_slice(bytes)?;
+    Ok(carried.map_err(|refused| serde_json::from_value(refused.reason).unwrap_or(Refusal::Other(refused.text))))
 }

@@ -11,9 +11,26 @@ mod client;
 mod endpoint;
 #[cfg(test)]
 mod endpoint_tests;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+#[cfg(test)]
+mod fuzzing_tests;
 #[cfg(not(feature = "simulation"))]
 mod http;
+#[cfg(test)]
+mod http_tests;
 mod message;
+mod refusals;
+#[cfg(test)]
+mod samples;
+#[cfg(any(test, fuzzing))]
+mod script;
+
+pub(crate) mod validate;
+#[cfg(test)]
+mod validate_tests;
+#[cfg(test)]
+mod wire_tests;
 
 pub(crate) use client::Network;
 pub(crate) use endpoint::{Dismissal, Endpoint};
@@ -24,6 +41,8 @@ pub use http::{Token, TokenError};
 #[cfg(feature = "simulation")]
 pub(crate) use message::RaftCall;
 pub(crate) use message::{Answer, Call, Hello, Message, Refusal, Reply};
+
+pub(crate) use refusals::{Party, Refusals, sentence};
 
 use std::future::Future;
 use std::time::Duration;

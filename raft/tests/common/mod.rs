@@ -12,6 +12,8 @@ use elector_raft::{
 use tempfile::TempDir;
 use tokio::sync::watch;
 
+pub(crate) mod wire;
+
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Waits until `check` holds.
@@ -53,6 +55,8 @@ impl Node {
 pub(crate) struct Town {
     pub nodes: Vec<Node>,
     peers: watch::Sender<PeerSet>,
+    /// Listed too: `host:port` of those that the town did not start.
+    strangers: Vec<Peer>,
     dirs: BTreeMap<String, TempDir>,
     timing: Timing,
     expect: usize,
@@ -101,7 +105,7 @@ impl Town {
             let _ = rustls::crypto::ring::default_provider().install_default();
         });
         let token = tempfile::tempdir().unwrap();
-        std::fs::write(token.path().join("token"), "the-token-0123456789\n").unwrap();
+        std::fs::write(token.path().join("token"), wire::TOKEN).unwrap();
         let peers = watch::Sender::new(PeerSet::default());
         let answers = peers.clone();
         // Discovery answers again and again.
@@ -117,7 +121,16 @@ impl Town {
             retry_period: Duration::from_millis(100),
             member_removal_delay: Duration::from_secs(300),
         };
-        Self { nodes: Vec::new(), peers, dirs: BTreeMap::new(), timing, expect, token, refresher }
+        Self {
+            nodes: Vec::new(),
+            peers,
+            strangers: Vec::new(),
+            dirs: BTreeMap::new(),
+            timing,
+            expect,
+            token,
+            refresher,
+        }
     }
 
     fn populate(&mut self, count: usize, witness: impl Fn(usize) -> bool) {
@@ -191,6 +204,7 @@ impl Town {
             .iter()
             .filter(|node| node.listed)
             .map(|node| Peer { name: Some(node.name().into()), address: node.member.raft_address.clone() })
+            .chain(self.strangers.iter().cloned())
             .collect();
         self.peers.send_replace(PeerSet { peers, answered_at: Some(Instant::now()) });
     }
@@ -223,6 +237,12 @@ impl Town {
     pub(crate) fn stop(&mut self, name: &str) {
         let node = self.nodes.iter_mut().find(|node| node.member.name == name).unwrap();
         node.group.take().unwrap().stop().unwrap();
+    }
+
+    /// Lists somebody that the town did not start.
+    pub(crate) fn list(&mut self, address: &str) {
+        self.strangers.push(Peer { name: None, address: address.into() });
+        self.tell();
     }
 
     pub(crate) fn unlist(&mut self, name: &str) {

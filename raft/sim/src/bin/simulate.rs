@@ -203,16 +203,13 @@ fn mutants(seeds: u64, only: Option<&str>) -> ExitCode {
     println!("| mutant | what is switched off | caught by | seeds | story |");
     println!("|---|---|---|---|---|");
     for mutant in ALL.iter().filter(|mutant| only.is_none_or(|name| name == mutant.name)) {
-        match caught(*mutant, seeds) {
-            Some(outcome) => {
-                let rule = outcome.violation.as_ref().map_or("", |violation| violation.rule);
-                let story = Story::of(outcome.seed);
-                println!("| {} | {} | {rule} | {} | {story:?} |", mutant.name, mutant.what, outcome.seed);
-            }
-            None => {
-                println!("| {} | {} | SURVIVED | {seeds} | |", mutant.name, mutant.what);
-                survivors.push(mutant.name);
-            }
+        let (name, what) = (mutant.name, mutant.what);
+        if let Some(outcome) = caught(*mutant, seeds) {
+            let rule = outcome.violation.as_ref().map_or("", |violation| violation.rule);
+            println!("| {name} | {what} | {rule} | {} | {:?} |", outcome.seed, Story::of(outcome.seed));
+        } else {
+            println!("| {name} | {what} | SURVIVED | {seeds} | |");
+            survivors.push(name);
         }
     }
     if survivors.is_empty() {

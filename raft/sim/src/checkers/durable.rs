@@ -20,10 +20,10 @@ impl Checker for DurableFirst {
             return Ok(());
         };
         match (call, answer) {
-            (RaftCall::Vote(request), Answer::Vote(response)) if response.vote_granted => {
-                if disk.vote.is_none_or(|vote| vote.leader_id < request.vote.leader_id) {
-                    return Err(format!("{machine:?} granted {} and has {:?} on its disk", request.vote, disk.vote));
-                }
+            (RaftCall::Vote(request), Answer::Vote(response))
+                if response.vote_granted && disk.vote.is_none_or(|vote| vote.leader_id < request.vote.leader_id) =>
+            {
+                return Err(format!("{machine:?} granted {} and has {:?} on its disk", request.vote, disk.vote));
             }
             (RaftCall::Append(request), Answer::Append(response)) if response.is_success() => {
                 if let Some(last) = request.entries.last()

@@ -11,6 +11,7 @@ mod identity;
 mod joint;
 mod latch;
 mod log_bound;
+mod promotion;
 mod witness;
 
 use std::collections::BTreeSet;
@@ -83,6 +84,7 @@ impl Checkers {
                 Box::new(identity::OwnIdentity),
                 Box::new(joint::NoOldJoint::new(timing)),
                 Box::new(log_bound::LogBound),
+                Box::new(promotion::VotesForHolders::default()),
                 Box::new(witness::WitnessNeverActs),
                 Box::new(durable::DurableFirst),
                 Box::new(agreement::Agreement::default()),
