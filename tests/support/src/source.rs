@@ -18,29 +18,65 @@ pub struct SourceSpec {
     pub target: SocketAddr,
     /// The storage Prometheus; `None`: no `leader` section.
     pub storage: Option<SocketAddr>,
-    /// Put as label `shipped_by` on everything that is shipped.
+    /// Its name: as label `shipped_by` on everything that is shipped, or, with the gate, as header `X-Sender`.
     pub shipped_by: String,
+    /// With the gate; `None`: without.
+    pub gated: Option<GatedSource>,
     /// More jobs of the `follower` section, by name: they scrape the same target.
     pub extra_jobs: Vec<String>,
+}
+
+/// What a source file says for the gate: labels are equal on all replicas, and only headers tell who has sent.
+#[derive(Clone, Debug)]
+pub struct GatedSource {
+    /// Number of the replica, which the target notes with each scrape; it also gives each replica a phase of its own.
+    pub replica: usize,
+    /// Samples in one request at the most.
+    pub batch_samples_max: u32,
+    /// Shards at the start and at the most.
+    pub shards: u32,
+    /// Remote write 2.0.
+    pub is_v2: bool,
+}
+
+impl GatedSource {
+    fn scrape(&self) -> String {
+        format!(", params: {{replica: ['{}']}}", self.replica)
+    }
+
+    fn remote_write(&self, sender: &str) -> String {
+        let Self { batch_samples_max: batch, shards, is_v2, .. } = self;
+        let message = if *is_v2 { "      protobuf_message: io.prometheus.write.v2.Request\n" } else { "" };
+        format!(
+            "      name: main
+      remote_timeout: 5s
+      headers: {{X-Sender: {sender}}}
+{message}      queue_config: {{batch_send_deadline: 200ms, max_backoff: 500ms, min_shards: {shards}, max_shards: {shards}, \
+             max_samples_per_send: {batch}}}
+"
+        )
+    }
 }
 
 impl SourceSpec {
     /// The file.
     pub fn render(&self) -> String {
-        let Self { scrape_interval_ms: interval, target, shipped_by, .. } = self;
-        let job = |name: &str| format!("    - {{job_name: {name}, static_configs: [{{targets: ['{target}']}}]}}\n");
+        let Self { scrape_interval_ms: interval, target, shipped_by, gated, .. } = self;
+        let params = gated.as_ref().map_or_else(String::new, GatedSource::scrape);
+        let job =
+            |name: &str| format!("    - {{job_name: {name}, static_configs: [{{targets: ['{target}']}}]{params}}}\n");
         let names = std::iter::once("demo").chain(self.extra_jobs.iter().map(String::as_str));
         let jobs = names.map(job).collect::<Vec<_>>().concat();
-        let leader = self.storage.map_or_else(String::new, |storage| {
+        let entry = gated.as_ref().map(|gated| gated.remote_write(shipped_by)).unwrap_or_else(|| {
             format!(
-                "leader:
-  remote_write:
-    - url: http://{storage}/api/v1/write
-      queue_config: {{batch_send_deadline: 200ms, max_shards: 1}}
+                "      queue_config: {{batch_send_deadline: 200ms, max_shards: 1}}
       write_relabel_configs:
         - {{target_label: shipped_by, replacement: {shipped_by}}}
 "
             )
+        });
+        let leader = self.storage.map_or_else(String::new, |storage| {
+            format!("leader:\n  remote_write:\n    - url: http://{storage}/api/v1/write\n{entry}")
         });
         format!(
             "follower:
