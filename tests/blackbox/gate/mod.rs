@@ -1,18 +1,27 @@
 //! The remote-write gate with real Prometheus: one writer by fencing, and not a sample lost.
 //!
-//! The receiver notes term, sender and samples of every request from its start. Each test ends with the whole verdict: no
+//! The receiver notes term, sender and samples of every request from its start. Each case ends with the whole verdict: no
 //! term goes backwards, no two senders share one, no sample is missing that a covered replica had. One group serves several
 //! cases, one after the other.
 
 mod outages;
+mod restarts;
+mod storage;
 mod writers;
 
 use anyhow::Result;
 use test_support::cluster::Options;
-use test_support::gated;
+use test_support::gated::{self, Gated};
 use test_support::sidecar::find_binary;
 
 /// A group with the gate on; remote write 2.0 where asked and possible.
 fn options(label: &'static str, is_v2: bool) -> Result<Options> {
     gated::options(label, find_binary(Some(env!("CARGO_BIN_EXE_prometheus-elector")))?, is_v2)
+}
+
+/// Starts a lost pod again, and waits until the group is whole. Returns the leader.
+async fn restart(gated: &mut Gated, lost: usize, leader: usize) -> Result<usize> {
+    gated.cluster.members[lost].start().await?;
+    gated.wait_whole(leader).await?;
+    Ok(leader)
 }

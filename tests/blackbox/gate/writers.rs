@@ -5,25 +5,28 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use test_support::gated::{Gated, RENEW_DEADLINE};
+use test_support::receiver::behaviour::Behaviour;
 
-use super::options;
+use super::{options, restart};
 
 /// Long enough for the other side of a fault to show itself: several scrapes, batches and heartbeats.
 const A_WHILE: Duration = Duration::from_secs(2);
+/// `api-shutdown-grace-delay` of the members, and a bit.
+const EXIT_MAX: Duration = Duration::from_secs(7);
 
 #[tokio::test]
 async fn a_writer_that_is_killed_or_stopped_writes_no_more_and_nothing_is_lost() -> Result<()> {
-    let (mut gated, leader) = Gated::start(&options("gate-killed", true)?).await?;
+    let (mut gated, leader) = Gated::start(&options("gate-killed", true)?, Behaviour::Accept).await?;
     let leader = sidecar_killed(&mut gated, leader).await.context("SIGKILL of the sidecar")?;
     gated.check().context("after SIGKILL of the sidecar")?;
     let leader = sidecar_stopped(&mut gated, leader).await.context("SIGSTOP of the sidecar")?;
     gated.check().context("after SIGSTOP of the sidecar")?;
     pod_killed(&mut gated, leader).await.context("SIGKILL of the pod")?;
-    gated.finish()?;
-    Ok(())
+    gated.check().context("after SIGKILL of the pod")?;
+    gated.cluster.finish()
 }
 
-/// The case that a reload cannot solve: its Prometheus lives on and nobody is there to tell it anything.
+/// Its Prometheus lives on, and nobody is there to tell it anything.
 async fn sidecar_killed(gated: &mut Gated, leader: usize) -> Result<usize> {
     let old = gated.cluster.tenure()?;
     gated.cluster.members[leader].sidecar.kill()?;
@@ -32,8 +35,7 @@ async fn sidecar_killed(gated: &mut Gated, leader: usize) -> Result<usize> {
     tokio::time::sleep(A_WHILE).await;
     gated.check_silent_after(leader, killed)?;
     gated.cluster.members[leader].sidecar.start()?;
-    ensure!(gated.cluster.wait_settled().await? == next, "leadership went back");
-    gated.wait_shipped(next).await?;
+    gated.wait_whole(next).await?;
     gated.check_silent_after(leader, killed)?;
     Ok(next)
 }
@@ -46,8 +48,7 @@ async fn sidecar_stopped(gated: &mut Gated, leader: usize) -> Result<usize> {
     let next = gated.wait_next_writer(&old).await?;
     gated.cluster.members[leader].sidecar.signal(Signal::CONT)?;
     tokio::time::sleep(A_WHILE).await;
-    ensure!(gated.cluster.wait_settled().await? == next, "leadership went back");
-    gated.wait_shipped(next).await?;
+    gated.wait_whole(next).await?;
     gated.check_silent_after(leader, stopped)?;
     Ok(next)
 }
@@ -58,16 +59,13 @@ async fn pod_killed(gated: &mut Gated, leader: usize) -> Result<usize> {
     let killed = Instant::now();
     let next = gated.wait_next_writer(&old).await?;
     gated.check_silent_after(leader, killed)?;
-    gated.cluster.members[leader].start().await?;
-    ensure!(gated.cluster.wait_settled().await? == next, "leadership went back");
-    gated.wait_shipped(next).await?;
-    Ok(next)
+    restart(gated, leader, next).await
 }
 
-/// Its Prometheus, its remote and itself are fine; only its peers are out of reach.
+/// The case that a reload cannot solve: Prometheus, remote and sidecar are fine, only the peers are out of reach.
 #[tokio::test]
 async fn a_writer_that_is_cut_off_from_its_peers_ends_before_the_next_one_begins() -> Result<()> {
-    let (mut gated, leader) = Gated::start(&options("gate-isolated", false)?).await?;
+    let (mut gated, leader) = Gated::start(&options("gate-isolated", false)?, Behaviour::Mimir).await?;
     let old = gated.cluster.tenure()?;
     gated.cluster.links.as_ref().context("relays")?.isolate(leader);
     let cut = Instant::now();
@@ -75,9 +73,53 @@ async fn a_writer_that_is_cut_off_from_its_peers_ends_before_the_next_one_begins
     tokio::time::sleep(A_WHILE).await;
     gated.check_silent_after(leader, cut + RENEW_DEADLINE)?;
     gated.cluster.links.as_ref().context("relays")?.heal();
-    ensure!(gated.cluster.wait_settled().await? == next, "leadership went back");
-    gated.wait_shipped(next).await?;
+    gated.wait_whole(next).await?;
     gated.check_silent_after(leader, cut + RENEW_DEADLINE)?;
-    gated.finish()?;
+    gated.check()?;
+    standby_cut_off(&mut gated, next).await.context("a standby that was cut off becomes the writer")?;
+    gated.check()?;
+    gated.cluster.finish()
+}
+
+/// It knows nothing of the writer's progress, keeps all of its spool, and takes over right after it is back.
+async fn standby_cut_off(gated: &mut Gated, leader: usize) -> Result<()> {
+    let standby = gated.cluster.follower(leader)?;
+    let third = (0..3).find(|index| ![leader, standby].contains(index)).context("one of three members")?;
+    gated.cluster.members[third].sidecar.command(&["cordon"]).await?.ok()?;
+    gated.cluster.links.as_ref().context("relays")?.isolate(standby);
+    tokio::time::sleep(A_WHILE * 2).await;
+    gated.cluster.links.as_ref().context("relays")?.heal();
+    ensure!(gated.cluster.wait_settled().await? == leader, "leadership has moved");
+    let old = gated.cluster.tenure()?;
+    gated.cluster.members[leader].kill()?;
+    let next = gated.wait_next_writer(&old).await?;
+    ensure!(next == standby, "a cordoned member leads");
+    restart(gated, leader, next).await?;
     Ok(())
+}
+
+/// A planned handover.
+#[tokio::test]
+async fn on_sigterm_the_writer_hands_over_without_overlap_or_loss() -> Result<()> {
+    let (mut gated, leader) = Gated::start(&options("gate-sigterm", true)?, Behaviour::Prometheus).await?;
+    let old = gated.cluster.tenure()?;
+    gated.cluster.members[leader].sidecar.signal(Signal::TERM)?;
+    let next = gated.wait_next_writer(&old).await?;
+    let status = gated.cluster.members[leader].sidecar.wait_exit(EXIT_MAX).await?;
+    ensure!(status.code() == Some(0), "it ended with {status}");
+    gated.cluster.members[leader].sidecar.start()?;
+    gated.wait_whole(next).await?;
+    gated.check().context("after SIGTERM of the sidecar")?;
+
+    let old = gated.cluster.tenure()?;
+    let member = &mut gated.cluster.members[next];
+    member.sidecar.signal(Signal::TERM)?;
+    member.prometheus.signal(Signal::TERM)?;
+    let last = gated.wait_next_writer(&old).await?;
+    let member = &mut gated.cluster.members[next];
+    member.sidecar.wait_exit(EXIT_MAX).await?;
+    member.prometheus.wait_exit(EXIT_MAX).await?;
+    restart(&mut gated, next, last).await?;
+    gated.check().context("after SIGTERM of the pod")?;
+    gated.cluster.finish()
 }

@@ -1,20 +1,21 @@
 //! A group with the gate on, a receiver that notes everything, and the verdict over a whole test.
 //!
 //! Its remote is a [`Receiver`] at the place of the storage. Each replica scrapes the same target at a phase of its own, and
-//! a header tells the receiver who sends.
+//! the request's user tells the receiver who sends.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::cluster::{Cluster, Discovery, GateOptions, Options, TAKEOVER_MAX};
+use crate::cluster::{Cluster, Discovery, GateOptions, Options, TAKEOVER_MAX, TARGET_SERIES};
 use crate::prometheus::Executable;
 use crate::receiver::Receiver;
-use crate::receiver::analysis::{Turn, ensure_none, largest_gap, missing, requests_after, turns};
+use crate::receiver::analysis::{Stored, Turn, ensure_none, largest_gap, missing, requests_after, turns};
+use crate::receiver::behaviour::Behaviour;
 use crate::receiver::record::Request;
 use crate::sampler::Tenure;
+use crate::target::SCRAPE_METRIC;
 use crate::wait::eventually;
 
 /// Time between two scrapes.
@@ -27,12 +28,19 @@ pub const RENEW_DEADLINE: Duration = Duration::from_millis(800);
 /// What the kernel and the receiver's thread hold of a request that was sent in time.
 const ON_ITS_WAY_MAX: Duration = Duration::from_millis(200);
 
+/// Largest gap that is left to a busy machine where nothing is lost. Every fault of the tests lasts longer.
+const GAP_MAX: Duration = Duration::from_millis(2_000);
+/// A Prometheus that has just started scrapes nothing for five seconds.
+const SCRAPES_MAX: Duration = Duration::from_secs(20);
+
 /// Such a group.
 pub struct Gated {
     /// The group.
     pub cluster: Cluster,
     /// Its remote.
     pub receiver: Receiver,
+    /// How the remote behaves when it is well.
+    well: Behaviour,
 }
 
 /// Options of a group with the gate on: small batches in two shards. Remote write 2.0 where `is_v2`, and Prometheus speaks it.
@@ -46,26 +54,43 @@ pub fn options(label: &'static str, binary: PathBuf, is_v2: bool) -> Result<Opti
 }
 
 impl Gated {
-    /// Starts receiver and group, and waits until the leader writes. Returns the leader's index too.
-    pub async fn start(options: &Options) -> Result<(Self, usize)> {
+    /// Starts receiver and group, and waits until the leader writes and everybody scrapes. Returns the leader's index too.
+    pub async fn start(options: &Options, well: Behaviour) -> Result<(Self, usize)> {
         let mut cluster = Cluster::prepare(options).await?;
         let receiver = Receiver::start(cluster.storage.address)?;
+        receiver.set(well.clone());
         let leader = cluster.start_group(options.start).await?;
-        let gated = Self { cluster, receiver };
+        let gated = Self { cluster, receiver, well };
+        for index in 0..options.start {
+            gated.wait_scrapes(index).await?;
+        }
         gated.wait_writes(leader).await?;
         Ok((gated, leader))
     }
 
-    /// Waits until a member's own new requests are taken by the receiver.
+    /// The remote is well again.
+    pub fn heal_remote(&self) {
+        self.receiver.set(self.well.clone());
+    }
+
+    /// Waits until a member's Prometheus has scraped twice more.
+    pub async fn wait_scrapes(&self, index: usize) -> Result<()> {
+        wait_scrapes(&self.cluster, index).await
+    }
+
+    /// Waits until a member's new requests are taken by the remote.
     pub async fn wait_writes(&self, index: usize) -> Result<()> {
         let name = &self.cluster.members[index].name;
         let before = self.receiver.count();
         eventually(TAKEOVER_MAX, &format!("{name} to write"), async || {
             let requests = self.receiver.requests();
-            let is_own = |request: &&Request| {
+            let new = &requests[before..];
+            let is_taken = |request: &Request| {
                 request.sender.as_ref() == Some(name) && request.status().is_some_and(|status| status < 300)
             };
-            ensure!(requests[before..].iter().any(|request| is_own(&request)), "no request of it was taken");
+            let last = new.last().map(|request| (request.who(), request.points.len(), request.end));
+            let count = new.len();
+            ensure!(new.iter().any(is_taken), "of {count} requests none was its and taken: {last:?}");
             Ok(())
         })
         .await
@@ -78,6 +103,30 @@ impl Gated {
         Ok(next)
     }
 
+    /// Waits until the group is whole again with an unchanged leader, everybody scrapes, and what the leader has scraped by
+    /// now is in the store.
+    pub async fn wait_whole(&mut self, leader: usize) -> Result<()> {
+        ensure!(self.cluster.wait_settled().await? == leader, "leadership has moved again");
+        for index in self.cluster.started() {
+            self.wait_scrapes(index).await?;
+        }
+        self.wait_stored(leader).await
+    }
+
+    /// Waits until what a member has scraped by now is in the store.
+    pub async fn wait_stored(&self, index: usize) -> Result<()> {
+        let scrapes = scrapes_of(&self.cluster, index)?;
+        let newest = scrapes.last().copied().context("it has never scraped")?;
+        eventually(TAKEOVER_MAX, "the newest scrape in the store", async || {
+            let stored = scraped(self.receiver.store().by_time());
+            let is_there = |samples: &Vec<(i64, f64)>| samples.iter().any(|(_, value)| *value >= value_of(newest));
+            let count = stored.values().filter(|samples| is_there(samples)).count();
+            ensure!(count == TARGET_SERIES, "it is there for {count} of {TARGET_SERIES} series");
+            Ok(())
+        })
+        .await
+    }
+
     /// Fails if a member began a request after a time, apart from what was on its way.
     pub fn check_silent_after(&self, index: usize, after: Instant) -> Result<()> {
         let name = &self.cluster.members[index].name;
@@ -86,32 +135,61 @@ impl Gated {
         Ok(())
     }
 
-    /// Waits until the newest scrapes of a member are in the store: all that was spooled before is, too.
-    pub async fn wait_shipped(&self, index: usize) -> Result<()> {
-        self.wait_writes(index).await?;
-        self.wait_writes(index).await
-    }
-
-    /// The verdict: no term went backwards, no two replicas wrote in turns or in one term, no sample is missing that its
+    /// The verdict so far: no term went backwards, no two replicas wrote in turns or in one term, no sample is missing that its
     /// replica had. Returns the turns.
-    pub fn check(&self) -> Result<Vec<Turn>> {
+    pub fn check_writers(&self) -> Result<Vec<Turn>> {
         let turns = turns(&self.receiver.requests())?;
-        let stored = self.receiver.store().by_time();
-        ensure!(!stored.is_empty(), "nothing was stored");
-        let target = self.cluster.target.as_ref().context("a target that notes scrapes")?;
-        let own: BTreeMap<_, _> =
-            stored.into_iter().filter(|(series, _)| series.contains(crate::target::SCRAPE_METRIC)).collect();
-        ensure!(!own.is_empty(), "no series of the target was stored");
-        ensure_none(&missing(&own, &target.scrapes()))?;
-        let gap = largest_gap(&own).context("no two samples of a series")?;
-        eprintln!("largest gap {:?} in {}; turns: {turns:?}", gap.0, gap.1);
+        check_missing(&self.cluster, self.receiver.store().by_time())?;
         Ok(turns)
     }
 
-    /// [`Gated::check`], and the end of the test.
-    pub fn finish(self) -> Result<Vec<Turn>> {
-        let turns = self.check()?;
-        self.cluster.finish()?;
+    /// [`Gated::check_writers`], and there is no gap either.
+    pub fn check(&self) -> Result<Vec<Turn>> {
+        let turns = self.check_writers()?;
+        check_gaps(self.receiver.store().by_time())?;
         Ok(turns)
     }
+}
+
+/// Waits until a member's Prometheus has scraped twice more.
+pub async fn wait_scrapes(cluster: &Cluster, index: usize) -> Result<()> {
+    let before = scrapes_of(cluster, index)?.len();
+    eventually(SCRAPES_MAX, &format!("two more scrapes of {}", cluster.members[index].name), async || {
+        let count = scrapes_of(cluster, index)?.len();
+        ensure!(count >= before + 2, "{before} before, {count} now");
+        Ok(())
+    })
+    .await
+}
+
+/// Fails if the store lacks a scrape that its replica had (`receiver::analysis`).
+pub fn check_missing(cluster: &Cluster, stored: Stored) -> Result<()> {
+    let stored = scraped(stored);
+    ensure!(stored.len() == TARGET_SERIES, "{} of {TARGET_SERIES} series of the target were stored", stored.len());
+    let target = cluster.target.as_ref().context("a target that notes scrapes")?;
+    ensure_none(&missing(&stored, &target.scrapes()))
+}
+
+/// Fails if there is a gap of several scrapes.
+pub fn check_gaps(stored: Stored) -> Result<()> {
+    let (gap, series) = largest_gap(&scraped(stored)).context("no two samples of a series")?;
+    ensure!(gap <= GAP_MAX, "a gap of {gap:?} in {series}, at a scrape interval of {SCRAPE_INTERVAL:?}");
+    Ok(())
+}
+
+/// The series whose values tell who scraped when.
+fn scraped(stored: Stored) -> Stored {
+    stored.into_iter().filter(|(series, _)| series.contains(SCRAPE_METRIC)).collect()
+}
+
+fn scrapes_of(cluster: &Cluster, index: usize) -> Result<Vec<u64>> {
+    let target = cluster.target.as_ref().context("a target that notes scrapes")?;
+    let replica = u64::try_from(index)?;
+    Ok(target.scrapes().0.remove(&replica).unwrap_or_default())
+}
+
+// Values are far below what a float cannot hold exactly.
+#[expect(clippy::cast_precision_loss)]
+fn value_of(scrape: u64) -> f64 {
+    scrape as f64
 }

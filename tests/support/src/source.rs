@@ -8,6 +8,8 @@ use anyhow::{Context, Result};
 
 /// Key under which the file lies in a `ConfigMap`.
 const KEY: &str = "config.yaml";
+/// The job that is always there.
+const JOB: &str = "demo";
 
 /// What a member scrapes and where its leader section ships to.
 #[derive(Clone, Debug)]
@@ -18,7 +20,7 @@ pub struct SourceSpec {
     pub target: SocketAddr,
     /// The storage Prometheus; `None`: no `leader` section.
     pub storage: Option<SocketAddr>,
-    /// Its name: as label `shipped_by` on everything that is shipped, or, with the gate, as header `X-Sender`.
+    /// Its name: as label `shipped_by` on everything that is shipped, or, with the gate, as user of its requests.
     pub shipped_by: String,
     /// With the gate; `None`: without.
     pub gated: Option<GatedSource>,
@@ -26,7 +28,8 @@ pub struct SourceSpec {
     pub extra_jobs: Vec<String>,
 }
 
-/// What a source file says for the gate: labels are equal on all replicas, and only headers tell who has sent.
+/// What a source file says for the gate: labels are equal on all replicas, and only a request's user tells who has sent it.
+/// (Its `headers` would too, but Prometheus 2.42 does not send them.)
 #[derive(Clone, Debug)]
 pub struct GatedSource {
     /// Number of the replica, which the target notes with each scrape; it also gives each replica a phase of its own.
@@ -50,7 +53,7 @@ impl GatedSource {
         format!(
             "      name: main
       remote_timeout: 5s
-      headers: {{X-Sender: {sender}}}
+      basic_auth: {{username: {sender}, password: of-no-use}}
 {message}      queue_config: {{batch_send_deadline: 200ms, max_backoff: 500ms, min_shards: {shards}, max_shards: {shards}, \
              max_samples_per_send: {batch}}}
 "
@@ -62,10 +65,12 @@ impl SourceSpec {
     /// The file.
     pub fn render(&self) -> String {
         let Self { scrape_interval_ms: interval, target, shipped_by, gated, .. } = self;
-        let params = gated.as_ref().map_or_else(String::new, GatedSource::scrape);
-        let job =
-            |name: &str| format!("    - {{job_name: {name}, static_configs: [{{targets: ['{target}']}}]{params}}}\n");
-        let names = std::iter::once("demo").chain(self.extra_jobs.iter().map(String::as_str));
+        // Other jobs scrape without their replica's number: the target's notes are about one of them.
+        let params = |name: &str| gated.as_ref().filter(|_| name == JOB).map_or_else(String::new, GatedSource::scrape);
+        let job = |name: &str| {
+            format!("    - {{job_name: {name}, static_configs: [{{targets: ['{target}']}}]{}}}\n", params(name))
+        };
+        let names = std::iter::once(JOB).chain(self.extra_jobs.iter().map(String::as_str));
         let jobs = names.map(job).collect::<Vec<_>>().concat();
         let entry = gated.as_ref().map(|gated| gated.remote_write(shipped_by)).unwrap_or_else(|| {
             format!(

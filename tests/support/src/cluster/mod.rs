@@ -34,7 +34,7 @@ pub const SETTLE_MAX: Duration = Duration::from_mins(1);
 /// A takeover takes two seconds; the same.
 pub const TAKEOVER_MAX: Duration = Duration::from_secs(20);
 /// Series of the scrape target.
-const TARGET_SERIES: usize = 10;
+pub const TARGET_SERIES: usize = 10;
 
 /// A running cluster.
 pub struct Cluster {

@@ -25,8 +25,6 @@ use self::store::Store;
 
 /// Header with the term.
 pub const TERM_HEADER: &str = "x-prometheus-elector-term";
-/// Header with the sender's name.
-pub const SENDER_HEADER: &str = "x-sender";
 
 /// What serving and the test share.
 #[derive(Debug)]

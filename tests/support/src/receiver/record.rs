@@ -20,7 +20,7 @@ pub struct Request {
     pub at: Instant,
     /// `X-Prometheus-Elector-Term`.
     pub term: Option<u64>,
-    /// Who sent it: header `X-Sender`, which each replica's `remote_write` entry sets to its name.
+    /// Who sent it: each replica's `remote_write` entry has its name as the user of `basic_auth`.
     pub sender: Option<String>,
     /// By its `Content-Type`.
     pub version: Option<Version>,

@@ -4,8 +4,10 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -17,7 +19,7 @@ use super::behaviour::Behaviour;
 use super::decode::{self, Point, Version};
 use super::record::{End, Request};
 use super::store::{Order, Sorted};
-use super::{Log, SENDER_HEADER, Shared, TERM_HEADER, lock};
+use super::{Log, Shared, TERM_HEADER, lock};
 
 /// Pause after an accept that failed, for want of file descriptors for example.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
@@ -58,7 +60,7 @@ impl Note {
         let mut log = lock(&shared.log);
         let index = log.requests.len();
         // Under the lock, so that the order of the notes is that of their times.
-        log.requests.push(Request::begun(Instant::now(), term, text(SENDER_HEADER).map(ToOwned::to_owned)));
+        log.requests.push(Request::begun(Instant::now(), term, text(AUTHORIZATION.as_str()).and_then(user)));
         drop(log);
         Self { shared, index }
     }
@@ -78,6 +80,12 @@ impl Drop for Note {
     fn drop(&mut self) {
         self.end(End::Broken);
     }
+}
+
+/// User of basic credentials.
+fn user(authorization: &str) -> Option<String> {
+    let pair = BASE64_STANDARD.decode(authorization.strip_prefix("Basic ")?).ok()?;
+    Some(String::from_utf8(pair).ok()?.split_once(':')?.0.to_owned())
 }
 
 async fn handle(shared: Arc<Shared>, request: http::Request<Incoming>) -> Result<Answer, Closed> {
