@@ -9,14 +9,26 @@ mod restarts;
 mod storage;
 mod writers;
 
-use anyhow::Result;
-use test_support::cluster::Options;
+use anyhow::{Result, ensure};
+use test_support::cluster::{Options, TAKEOVER_MAX};
 use test_support::gated::{self, Gated};
 use test_support::sidecar::find_binary;
+use test_support::wait::eventually;
 
 /// A group with the gate on; remote write 2.0 where asked and possible.
 fn options(label: &'static str, is_v2: bool) -> Result<Options> {
     gated::options(label, find_binary(Some(env!("CARGO_BIN_EXE_prometheus-elector")))?, is_v2)
+}
+
+/// Waits until a certain member leads and writes.
+async fn wait_leads(gated: &Gated, index: usize) -> Result<()> {
+    eventually(TAKEOVER_MAX, &format!("{} to lead", gated.cluster.members[index].name), async || {
+        let leads = gated.cluster.members[index].sidecar.leader().await?.is_leader;
+        ensure!(leads, "it does not");
+        Ok(())
+    })
+    .await?;
+    gated.wait_writes(index).await
 }
 
 /// Starts a lost pod again, and waits until the group is whole. Returns the leader.

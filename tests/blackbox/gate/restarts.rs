@@ -8,7 +8,7 @@ use test_support::gated::Gated;
 use test_support::prometheus::Kind;
 use test_support::receiver::behaviour::Behaviour;
 
-use super::{options, restart};
+use super::{options, restart, wait_leads};
 
 /// Five scrapes.
 const PART_OF_OUTAGE: Duration = Duration::from_millis(2_500);
@@ -65,7 +65,11 @@ async fn prometheus_restarts(gated: &mut Gated, leader: usize) -> Result<usize> 
     gated.cluster.members[standby].prometheus.start().await?;
     gated.wait_scrapes(standby).await?;
     ensure!(gated.cluster.wait_settled().await? == leader, "leadership has moved");
-    lose(gated, leader).await
+    gated.cluster.members[leader].kill()?;
+    gated.heal_remote();
+    // A cordoned member may win an election, and hands over.
+    wait_leads(gated, standby).await?;
+    restart(gated, leader, standby).await
 }
 
 /// The writer is lost with everything that its Prometheus holds.
