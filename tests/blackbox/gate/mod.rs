@@ -15,9 +15,15 @@ use test_support::gated::{self, Gated};
 use test_support::sidecar::find_binary;
 use test_support::wait::eventually;
 
-/// A group with the gate on; remote write 2.0 where asked and possible.
-fn options(label: &'static str, is_v2: bool) -> Result<Options> {
-    gated::options(label, find_binary(Some(env!("CARGO_BIN_EXE_prometheus-elector")))?, is_v2)
+/// Batches of a few samples, of one scrape each.
+const SMALL_BATCHES: u32 = 200;
+/// Batches that hold several scrapes, and with them old and new samples of one series.
+const LARGE_BATCHES: u32 = 2_000;
+
+/// A group with the gate on, whose batches wait for so many milliseconds; remote write 2.0 where asked and possible.
+fn options(label: &'static str, batch_deadline_ms: u32, is_v2: bool) -> Result<Options> {
+    let binary = find_binary(Some(env!("CARGO_BIN_EXE_prometheus-elector")))?;
+    gated::options(label, binary, batch_deadline_ms, is_v2)
 }
 
 /// Waits until a certain member leads and writes.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use test_support::gated::Gated;
 use test_support::receiver::behaviour::Behaviour;
 
-use super::{options, restart};
+use super::{LARGE_BATCHES, SMALL_BATCHES, options, restart};
 
 /// An outage: eight scrapes.
 const OUTAGE: Duration = Duration::from_secs(4);
@@ -14,7 +14,8 @@ const OUTAGE: Duration = Duration::from_secs(4);
 /// The receiver is the strictest there is: of remote write 1.0 it refuses a whole batch for one old sample.
 #[tokio::test]
 async fn nothing_is_lost_when_the_remote_is_away_around_a_takeover() -> Result<()> {
-    let (mut gated, leader) = Gated::start(&options("gate-outage", false)?, Behaviour::Prometheus).await?;
+    let (mut gated, leader) =
+        Gated::start(&options("gate-outage", LARGE_BATCHES, false)?, Behaviour::Prometheus).await?;
     let leader = away_before(&mut gated, leader).await.context("away before the takeover")?;
     gated.check().context("after an outage before the takeover")?;
     let leader = away_during(&mut gated, leader).await.context("away during the takeover")?;
@@ -71,7 +72,8 @@ async fn away_after(gated: &mut Gated, leader: usize) -> Result<usize> {
 /// A plain maximum as watermark would make the standbys forget what waits in the stuck shard.
 #[tokio::test]
 async fn nothing_is_lost_when_one_shard_of_the_writer_was_stuck() -> Result<()> {
-    let (mut gated, leader) = Gated::start(&options("gate-shard", false)?, Behaviour::OldPrometheus).await?;
+    let (mut gated, leader) =
+        Gated::start(&options("gate-shard", SMALL_BATCHES, false)?, Behaviour::OldPrometheus).await?;
     gated.receiver.set(Behaviour::Stuck("series=\"7\"".into(), Box::new(Behaviour::OldPrometheus)));
     tokio::time::sleep(OUTAGE).await;
     let old = gated.cluster.tenure()?;

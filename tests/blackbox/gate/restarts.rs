@@ -8,7 +8,7 @@ use test_support::gated::Gated;
 use test_support::prometheus::Kind;
 use test_support::receiver::behaviour::Behaviour;
 
-use super::{options, restart, wait_leads};
+use super::{SMALL_BATCHES, options, restart, wait_leads};
 
 /// Five scrapes.
 const PART_OF_OUTAGE: Duration = Duration::from_millis(2_500);
@@ -17,7 +17,7 @@ const EXIT_MAX: Duration = Duration::from_secs(15);
 
 #[tokio::test]
 async fn restarts_and_changes_during_an_outage_lose_nothing() -> Result<()> {
-    let options = Options { kind: Kind::Server, ..options("gate-restarts", true)? };
+    let options = Options { kind: Kind::Server, ..options("gate-restarts", SMALL_BATCHES, true)? };
     let (mut gated, leader) = Gated::start(&options, Behaviour::Prometheus).await?;
     let leader = sidecars_restart(&mut gated, leader).await.context("sidecars of the standbys restart")?;
     gated.check().context("after restarts of sidecars")?;

@@ -9,14 +9,14 @@ use test_support::gated::{check_gaps, check_missing, wait_scrapes};
 use test_support::target::SCRAPE_METRIC;
 use test_support::wait::eventually;
 
-use super::options;
+use super::{LARGE_BATCHES, options};
 
 /// Eight scrapes.
 const OUTAGE: Duration = Duration::from_secs(4);
 
 #[tokio::test]
 async fn a_real_prometheus_has_every_sample_after_an_outage_and_a_takeover() -> Result<()> {
-    let mut cluster = Cluster::start(&options("gate-storage", true)?).await?;
+    let mut cluster = Cluster::start(&options("gate-storage", LARGE_BATCHES, true)?).await?;
     for index in 0..3 {
         wait_scrapes(&cluster, index).await?;
     }

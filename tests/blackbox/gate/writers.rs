@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use test_support::gated::{Gated, RENEW_DEADLINE};
 use test_support::receiver::behaviour::Behaviour;
 
-use super::{options, restart, wait_leads};
+use super::{SMALL_BATCHES, options, restart, wait_leads};
 
 /// Long enough for the other side of a fault to show itself: several scrapes, batches and heartbeats.
 const A_WHILE: Duration = Duration::from_secs(2);
@@ -16,7 +16,7 @@ const EXIT_MAX: Duration = Duration::from_secs(7);
 
 #[tokio::test]
 async fn a_writer_that_is_killed_or_stopped_writes_no_more_and_nothing_is_lost() -> Result<()> {
-    let (mut gated, leader) = Gated::start(&options("gate-killed", true)?, Behaviour::Accept).await?;
+    let (mut gated, leader) = Gated::start(&options("gate-killed", SMALL_BATCHES, true)?, Behaviour::Accept).await?;
     let leader = sidecar_killed(&mut gated, leader).await.context("SIGKILL of the sidecar")?;
     gated.check().context("after SIGKILL of the sidecar")?;
     let leader = sidecar_stopped(&mut gated, leader).await.context("SIGSTOP of the sidecar")?;
@@ -65,7 +65,7 @@ async fn pod_killed(gated: &mut Gated, leader: usize) -> Result<usize> {
 /// The case that a reload cannot solve: Prometheus, remote and sidecar are fine, only the peers are out of reach.
 #[tokio::test]
 async fn a_writer_that_is_cut_off_from_its_peers_ends_before_the_next_one_begins() -> Result<()> {
-    let (mut gated, leader) = Gated::start(&options("gate-isolated", false)?, Behaviour::Mimir).await?;
+    let (mut gated, leader) = Gated::start(&options("gate-isolated", SMALL_BATCHES, false)?, Behaviour::Mimir).await?;
     let old = gated.cluster.tenure()?;
     gated.cluster.links.as_ref().context("relays")?.isolate(leader);
     let cut = Instant::now();
@@ -100,7 +100,8 @@ async fn standby_cut_off(gated: &mut Gated, leader: usize) -> Result<()> {
 /// A planned handover.
 #[tokio::test]
 async fn on_sigterm_the_writer_hands_over_without_overlap_or_loss() -> Result<()> {
-    let (mut gated, leader) = Gated::start(&options("gate-sigterm", true)?, Behaviour::Prometheus).await?;
+    let (mut gated, leader) =
+        Gated::start(&options("gate-sigterm", SMALL_BATCHES, true)?, Behaviour::Prometheus).await?;
     let old = gated.cluster.tenure()?;
     gated.cluster.members[leader].sidecar.signal(Signal::TERM)?;
     let next = gated.wait_next_writer(&old).await?;

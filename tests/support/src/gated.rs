@@ -43,10 +43,12 @@ pub struct Gated {
     well: Behaviour,
 }
 
-/// Options of a group with the gate on: small batches in two shards. Remote write 2.0 where `is_v2`, and Prometheus speaks it.
-pub fn options(label: &'static str, binary: PathBuf, is_v2: bool) -> Result<Options> {
+/// Options of a group with the gate on: two shards, and batches that wait for so long and are small otherwise. Remote write 2.0 where `is_v2`, and Prometheus speaks it.
+pub fn options(label: &'static str, binary: PathBuf, batch_deadline_ms: u32, is_v2: bool) -> Result<Options> {
     let is_v2 = is_v2 && !Executable::find()?.version.starts_with("2.");
-    let gate = GateOptions { batch_samples_max: 10, shards: 2, is_v2 };
+    let interval_ms = u32::try_from(SCRAPE_INTERVAL.as_millis())?;
+    let batch_samples_max = if batch_deadline_ms > interval_ms { 500 } else { 10 };
+    let gate = GateOptions { batch_samples_max, batch_deadline_ms, shards: 2, is_v2 };
     let options = Options { scrape_interval: SCRAPE_INTERVAL, gate: Some(gate), ..Options::new(label, binary) };
     Ok(options.discovery(Discovery::Relayed).customize(|_, flags| {
         flags.set("watermark-period", format!("{}ms", WATERMARK_PERIOD.as_millis()));

@@ -64,12 +64,7 @@ impl Links {
     }
 }
 
-async fn relay(
-    listener: TcpListener,
-    there: SocketAddr,
-    ends: (usize, usize),
-    cut: watch::Receiver<Option<usize>>,
-) {
+async fn relay(listener: TcpListener, there: SocketAddr, ends: (usize, usize), cut: watch::Receiver<Option<usize>>) {
     let mut connections = JoinSet::new();
     // Ends with its task; an accept that fails ends the relay, and the test sees a member that is cut off.
     while let Ok((near, _)) = listener.accept().await {

@@ -229,7 +229,10 @@ impl Prometheus {
         let url = reqwest::Url::parse_with_params(&self.url("/api/v1/query"), [("query", &expression)])?;
         let answer = http::get_json(&self.client, url.as_str()).await?;
         let results = answer["data"]["result"].as_array().with_context(|| format!("not a matrix: {answer}"))?;
-        results.iter().map(|result| Ok((Series::from(result["metric"].to_string()), points(&result["values"])?))).collect()
+        results
+            .iter()
+            .map(|result| Ok((Series::from(result["metric"].to_string()), points(&result["values"])?)))
+            .collect()
     }
 
     /// Sum of one metric over all of its series on the own `/metrics` page; 0 if there are none.

@@ -36,6 +36,8 @@ pub struct GatedSource {
     pub replica: usize,
     /// Samples in one request at the most.
     pub batch_samples_max: u32,
+    /// `batch_send_deadline`, in milliseconds.
+    pub batch_deadline_ms: u32,
     /// Shards at the start and at the most.
     pub shards: u32,
     /// Remote write 2.0.
@@ -48,13 +50,13 @@ impl GatedSource {
     }
 
     fn remote_write(&self, sender: &str) -> String {
-        let Self { batch_samples_max: batch, shards, is_v2, .. } = self;
+        let Self { batch_samples_max: batch, batch_deadline_ms: deadline, shards, is_v2, .. } = self;
         let message = if *is_v2 { "      protobuf_message: io.prometheus.write.v2.Request\n" } else { "" };
         format!(
             "      name: main
       remote_timeout: 5s
       basic_auth: {{username: {sender}, password: of-no-use}}
-{message}      queue_config: {{batch_send_deadline: 200ms, max_backoff: 500ms, min_shards: {shards}, max_shards: {shards}, \
+{message}      queue_config: {{batch_send_deadline: {deadline}ms, max_backoff: 500ms, min_shards: {shards}, max_shards: {shards}, \
              max_samples_per_send: {batch}}}
 "
         )
@@ -72,14 +74,15 @@ impl SourceSpec {
         };
         let names = std::iter::once(JOB).chain(self.extra_jobs.iter().map(String::as_str));
         let jobs = names.map(job).collect::<Vec<_>>().concat();
-        let entry = gated.as_ref().map(|gated| gated.remote_write(shipped_by)).unwrap_or_else(|| {
+        let ungated = || {
             format!(
                 "      queue_config: {{batch_send_deadline: 200ms, max_shards: 1}}
       write_relabel_configs:
         - {{target_label: shipped_by, replacement: {shipped_by}}}
 "
             )
-        });
+        };
+        let entry = gated.as_ref().map_or_else(ungated, |gated| gated.remote_write(shipped_by));
         let leader = self.storage.map_or_else(String::new, |storage| {
             format!("leader:\n  remote_write:\n    - url: http://{storage}/api/v1/write\n{entry}")
         });

@@ -39,11 +39,12 @@ impl Member {
         let spec = SourceSpec {
             scrape_interval_ms: u32::try_from(options.scrape_interval.as_millis())?,
             target: if options.self_contained { block.storage() } else { block.target() },
-            storage: Some(block.storage()),
+            storage: Some(options.remote.unwrap_or_else(|| block.storage())),
             shipped_by: name.clone(),
             gated: options.gate.map(|gate| GatedSource {
                 replica: index,
                 batch_samples_max: gate.batch_samples_max,
+                batch_deadline_ms: gate.batch_deadline_ms,
                 shards: gate.shards,
                 is_v2: gate.is_v2,
             }),

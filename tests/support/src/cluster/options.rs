@@ -1,5 +1,6 @@
 //! What a cluster is made of.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub type Customize = Box<dyn Fn(usize, &mut Flags)>;
 pub struct GateOptions {
     /// Samples in one request at the most.
     pub batch_samples_max: u32,
+    /// `batch_send_deadline`, in milliseconds: above the scrape interval a batch holds several scrapes.
+    pub batch_deadline_ms: u32,
     /// Shards at the start and at the most.
     pub shards: u32,
     /// Remote write 2.0, which Prometheus speaks from version 3 on.
@@ -64,6 +67,8 @@ pub struct Options {
     pub sample_period: Duration,
     /// Turns the gate on, with this queue of its entry.
     pub gate: Option<GateOptions>,
+    /// Where the leader ships to, if not to the storage.
+    pub remote: Option<SocketAddr>,
     /// Prints the end of every log when the cluster is dropped before its `finish`.
     pub print_logs: bool,
     /// Changes members' flags before their first start.
@@ -85,6 +90,7 @@ impl Options {
             self_contained: false,
             sample_period: Duration::from_millis(20),
             gate: None,
+            remote: None,
             print_logs: true,
             customize: Box::new(|_, _| {}),
         }

@@ -129,8 +129,7 @@ fn whole(value: f64) -> Option<u64> {
 
 /// An error that says how many are missing, and when.
 pub fn ensure_none(missing: &[Missing]) -> Result<()> {
-    let (Some(first), Some(last)) =
-        (missing.iter().min_by_key(|m| m.at_ms), missing.iter().max_by_key(|m| m.at_ms))
+    let (Some(first), Some(last)) = (missing.iter().min_by_key(|m| m.at_ms), missing.iter().max_by_key(|m| m.at_ms))
     else {
         return Ok(());
     };
@@ -229,7 +228,10 @@ mod tests {
         let scrapes = scrapes(&[(0, &[100, 200, 300, 400]), (1, &[150, 250, 350, 450])]);
         let (a, b) = (&scrapes.0[&0], &scrapes.0[&1]);
         let found = missing(&stored(&[a[0], b[2], b[3]]), &scrapes);
-        assert_eq!(found.iter().map(|missing| (missing.replica, missing.at_ms)).collect::<Vec<_>>(), [(1, 150), (1, 250)]);
+        assert_eq!(
+            found.iter().map(|missing| (missing.replica, missing.at_ms)).collect::<Vec<_>>(),
+            [(1, 150), (1, 250)]
+        );
         assert!(ensure_none(&found).unwrap_err().to_string().contains("2 samples of 1 series"));
         ensure_none(&[]).unwrap();
     }

@@ -77,6 +77,11 @@ impl Receiver {
         self.shared.behaviour.send_replace(behaviour);
     }
 
+    /// How it answers now.
+    pub fn behaviour(&self) -> Behaviour {
+        self.shared.behaviour.borrow().clone()
+    }
+
     /// All requests so far, in the order in which they began.
     pub fn requests(&self) -> Vec<Request> {
         lock(&self.shared.log).requests.clone()
@@ -85,6 +90,12 @@ impl Receiver {
     /// Number of requests so far.
     pub fn count(&self) -> usize {
         lock(&self.shared.log).requests.len()
+    }
+
+    /// Looks at the notes and the store without copying them; requests wait meanwhile.
+    pub fn read<T>(&self, look: impl FnOnce(&[Request], &Store) -> T) -> T {
+        let log = lock(&self.shared.log);
+        look(&log.requests, &log.store)
     }
 
     /// What it has stored.
