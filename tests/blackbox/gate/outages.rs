@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use test_support::cluster::Options;
 use test_support::gated::Gated;
 use test_support::receiver::behaviour::Behaviour;
 
@@ -10,6 +11,9 @@ use super::{LARGE_BATCHES, SMALL_BATCHES, options, restart};
 
 /// An outage: eight scrapes.
 const OUTAGE: Duration = Duration::from_secs(4);
+
+/// A scrape interval above all other times of the group.
+const SELDOM: Duration = Duration::from_secs(4);
 
 /// The receiver is the strictest there is: of remote write 1.0 it refuses a whole batch for one old sample.
 #[tokio::test]
@@ -82,5 +86,25 @@ async fn nothing_is_lost_when_one_shard_of_the_writer_was_stuck() -> Result<()> 
     let next = gated.wait_next_writer(&old).await?;
     restart(&mut gated, leader, next).await?;
     gated.check()?;
+    gated.cluster.finish()
+}
+
+/// Each part of the target has a phase of its own on each replica: what the writer has finished of one says nothing of
+/// another, and the standbys keep one scrape interval more than the watermark says.
+#[tokio::test]
+async fn nothing_is_lost_between_the_phases_of_replicas_that_scrape_seldom() -> Result<()> {
+    let options = Options { scrape_interval: SELDOM, ..options("gate-phases", SMALL_BATCHES, true)? };
+    let (mut gated, mut leader) = Gated::start(&options, Behaviour::Accept).await?;
+    for _ in 0..2 {
+        // Time for the watermark to rise, and for the standbys to drop what it says.
+        tokio::time::sleep(SELDOM * 2).await;
+        let old = gated.cluster.tenure()?;
+        gated.cluster.members[leader].sidecar.kill()?;
+        let next = gated.wait_next_writer(&old).await?;
+        gated.cluster.members[leader].sidecar.start()?;
+        gated.wait_whole(next).await?;
+        gated.check_writers()?;
+        leader = next;
+    }
     gated.cluster.finish()
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use crate::cluster::{Cluster, Discovery, GateOptions, Options, TAKEOVER_MAX, TARGET_SERIES};
 use crate::prometheus::Executable;
 use crate::receiver::Receiver;
-use crate::receiver::analysis::{Stored, Turn, ensure_none, largest_gap, missing, requests_after, turns};
+use crate::receiver::analysis::{Scrapes, Stored, Turn, ensure_none, largest_gap, missing, requests_after, turns};
 use crate::receiver::behaviour::Behaviour;
 use crate::receiver::record::Request;
 use crate::sampler::Tenure;
@@ -28,6 +28,8 @@ pub const RENEW_DEADLINE: Duration = Duration::from_millis(800);
 /// What the kernel and the receiver's thread hold of a request that was sent in time.
 const ON_ITS_WAY_MAX: Duration = Duration::from_millis(200);
 
+/// Parts of the target, each with a phase of its own.
+const PARTS: u32 = 4;
 /// Largest gap that is left to a busy machine where nothing is lost. Every fault of the tests lasts longer.
 const GAP_MAX: Duration = Duration::from_millis(2_000);
 /// A Prometheus that has just started scrapes nothing for five seconds.
@@ -48,7 +50,7 @@ pub fn options(label: &'static str, binary: PathBuf, batch_deadline_ms: u32, is_
     let is_v2 = is_v2 && !Executable::find()?.version.starts_with("2.");
     let interval_ms = u32::try_from(SCRAPE_INTERVAL.as_millis())?;
     let batch_samples_max = if batch_deadline_ms > interval_ms { 500 } else { 10 };
-    let gate = GateOptions { batch_samples_max, batch_deadline_ms, shards: 2, is_v2 };
+    let gate = GateOptions { parts: PARTS, batch_samples_max, batch_deadline_ms, shards: 2, is_v2 };
     let options = Options { scrape_interval: SCRAPE_INTERVAL, gate: Some(gate), ..Options::new(label, binary) };
     Ok(options.discovery(Discovery::Relayed).customize(|_, flags| {
         flags.set("watermark-period", format!("{}ms", WATERMARK_PERIOD.as_millis()));
@@ -117,13 +119,14 @@ impl Gated {
 
     /// Waits until what a member has scraped by now is in the store.
     pub async fn wait_stored(&self, index: usize) -> Result<()> {
-        let scrapes = scrapes_of(&self.cluster, index)?;
-        let newest = scrapes.last().copied().context("it has never scraped")?;
-        eventually(TAKEOVER_MAX, "the newest scrape in the store", async || {
+        let scrapes = scrapes(&self.cluster)?;
+        let newest = scrapes.of_replica(index).filter_map(|part| part.last().copied()).min();
+        let newest = newest.context("it has never scraped")?;
+        eventually(TAKEOVER_MAX, "the newest scrapes in the store", async || {
             let stored = scraped(self.receiver.store().by_time());
             let is_there = |samples: &Vec<(i64, f64)>| samples.iter().any(|(_, value)| *value >= value_of(newest));
-            let count = stored.values().filter(|samples| is_there(samples)).count();
-            ensure!(count == TARGET_SERIES, "it is there for {count} of {TARGET_SERIES} series");
+            let (count, all) = (stored.values().filter(|samples| is_there(samples)).count(), series(&self.cluster));
+            ensure!(count == all, "they are there for {count} of {all} series");
             Ok(())
         })
         .await
@@ -155,9 +158,11 @@ impl Gated {
 
 /// Waits until a member's Prometheus has scraped twice more.
 pub async fn wait_scrapes(cluster: &Cluster, index: usize) -> Result<()> {
-    let before = scrapes_of(cluster, index)?.len();
+    // The part that has been scraped least: all of them are scraped.
+    let least = || Ok::<_, anyhow::Error>(scrapes(cluster)?.of_replica(index).map(<[u64]>::len).min().unwrap_or(0));
+    let before = least()?;
     eventually(SCRAPES_MAX, &format!("two more scrapes of {}", cluster.members[index].name), async || {
-        let count = scrapes_of(cluster, index)?.len();
+        let count = least()?;
         ensure!(count >= before + 2, "{before} before, {count} now");
         Ok(())
     })
@@ -167,9 +172,13 @@ pub async fn wait_scrapes(cluster: &Cluster, index: usize) -> Result<()> {
 /// Fails if the store lacks a scrape that its replica had (`receiver::analysis`).
 pub fn check_missing(cluster: &Cluster, stored: Stored) -> Result<()> {
     let stored = scraped(stored);
-    ensure!(stored.len() == TARGET_SERIES, "{} of {TARGET_SERIES} series of the target were stored", stored.len());
-    let target = cluster.target.as_ref().context("a target that notes scrapes")?;
-    ensure_none(&missing(&stored, &target.scrapes()))
+    ensure!(
+        stored.len() == series(cluster),
+        "{} of {} series of the target were stored",
+        stored.len(),
+        series(cluster)
+    );
+    ensure_none(&missing(&stored, &scrapes(cluster)?))
 }
 
 /// Fails if there is a gap of several scrapes.
@@ -184,10 +193,14 @@ fn scraped(stored: Stored) -> Stored {
     stored.into_iter().filter(|(series, _)| series.contains(SCRAPE_METRIC)).collect()
 }
 
-fn scrapes_of(cluster: &Cluster, index: usize) -> Result<Vec<u64>> {
-    let target = cluster.target.as_ref().context("a target that notes scrapes")?;
-    let replica = u64::try_from(index)?;
-    Ok(target.scrapes().0.remove(&replica).unwrap_or_default())
+fn scrapes(cluster: &Cluster) -> Result<Scrapes> {
+    Ok(cluster.target.as_ref().context("a target that notes scrapes")?.scrapes())
+}
+
+/// Number of series of the target, all parts together.
+fn series(cluster: &Cluster) -> usize {
+    let parts = cluster.members.first().and_then(|member| member.spec.gated.as_ref()).map_or(0, |gated| gated.parts);
+    TARGET_SERIES * usize::try_from(parts).unwrap_or(0)
 }
 
 // Values are far below what a float cannot hold exactly.

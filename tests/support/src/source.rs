@@ -32,8 +32,10 @@ pub struct SourceSpec {
 /// (Its `headers` would too, but Prometheus 2.42 does not send them.)
 #[derive(Clone, Debug)]
 pub struct GatedSource {
-    /// Number of the replica, which the target notes with each scrape; it also gives each replica a phase of its own.
+    /// Number of the replica, which the target notes with each scrape.
     pub replica: usize,
+    /// Parts of the target, which are targets to Prometheus. Each has a phase of its own, another one on each replica.
+    pub parts: u32,
     /// Samples in one request at the most.
     pub batch_samples_max: u32,
     /// `batch_send_deadline`, in milliseconds.
@@ -45,8 +47,11 @@ pub struct GatedSource {
 }
 
 impl GatedSource {
-    fn scrape(&self) -> String {
-        format!(", params: {{replica: ['{}']}}", self.replica)
+    /// The job that the target notes.
+    fn job(&self, target: SocketAddr) -> String {
+        let part = |part: u32| format!("{{targets: ['{target}'], labels: {{part: '{part}', __param_part: '{part}'}}}}");
+        let parts = (0..self.parts).map(part).collect::<Vec<_>>().join(", ");
+        format!("    - {{job_name: {JOB}, params: {{replica: ['{}']}}, static_configs: [{parts}]}}\n", self.replica)
     }
 
     fn remote_write(&self, sender: &str) -> String {
@@ -67,13 +72,11 @@ impl SourceSpec {
     /// The file.
     pub fn render(&self) -> String {
         let Self { scrape_interval_ms: interval, target, shipped_by, gated, .. } = self;
-        // Other jobs scrape without their replica's number: the target's notes are about one of them.
-        let params = |name: &str| gated.as_ref().filter(|_| name == JOB).map_or_else(String::new, GatedSource::scrape);
-        let job = |name: &str| {
-            format!("    - {{job_name: {name}, static_configs: [{{targets: ['{target}']}}]{}}}\n", params(name))
-        };
-        let names = std::iter::once(JOB).chain(self.extra_jobs.iter().map(String::as_str));
-        let jobs = names.map(job).collect::<Vec<_>>().concat();
+        let job = |name: &str| format!("    - {{job_name: {name}, static_configs: [{{targets: ['{target}']}}]}}\n");
+        let first = gated.as_ref().map_or_else(|| job(JOB), |gated| gated.job(*target));
+        // Other jobs scrape without their replica's number: the target's notes are about the first one.
+        let others = self.extra_jobs.iter().map(|name| job(name));
+        let jobs = std::iter::once(first).chain(others).collect::<String>();
         let ungated = || {
             format!(
                 "      queue_config: {{batch_send_deadline: 200ms, max_shards: 1}}

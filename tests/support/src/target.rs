@@ -14,11 +14,11 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::receiver::analysis::{REPLICAS, Scrapes};
+use crate::receiver::analysis::{PARTS_MAX, SCRAPERS_MAX, Scrapes};
 
 /// Name of its metric.
 pub const METRIC: &str = "demo_clock_milliseconds";
-/// Its metric for a scrape that names its replica (`?replica=2`): the value is the scrape's own ([`Scrapes`]).
+/// Its metric for a scrape that names its replica (`?replica=2&part=7`): the value is the scrape's own ([`Scrapes`]).
 pub const SCRAPE_METRIC: &str = "demo_scrape";
 
 /// A running target; ends when it is dropped.
@@ -37,8 +37,10 @@ impl Target {
         let scrapes = Arc::new(Mutex::new(Scrapes::default()));
         let notes = Arc::clone(&scrapes);
         let page = async move |Query(query): Query<HashMap<String, String>>| {
-            let replica = query.get("replica").and_then(|replica| replica.parse().ok());
-            ([(CONTENT_TYPE, "text/plain; version=0.0.4")], page(series, &notes, replica))
+            let number = |name: &str| query.get(name).and_then(|text| text.parse::<u64>().ok());
+            let part = number("part").unwrap_or(0);
+            let id = number("replica").map(|replica| replica.saturating_mul(PARTS_MAX).saturating_add(part));
+            ([(CONTENT_TYPE, "text/plain; version=0.0.4")], page(series, &notes, id))
         };
         let app = Router::new().route("/metrics", get(page));
         let task = tokio::spawn(async move {
@@ -60,13 +62,13 @@ impl Drop for Target {
     }
 }
 
-fn page(series: usize, notes: &Mutex<Scrapes>, replica: Option<u64>) -> String {
+fn page(series: usize, notes: &Mutex<Scrapes>, scraper: Option<u64>) -> String {
     let mut notes = lock(notes);
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-    let (metric, value) = match replica.filter(|replica| *replica < REPLICAS) {
-        Some(replica) => {
-            let value = u64::try_from(now_ms).unwrap_or(0) * REPLICAS + replica;
-            notes.0.entry(replica).or_default().push(value);
+    let (metric, value) = match scraper.filter(|scraper| *scraper < SCRAPERS_MAX) {
+        Some(scraper) => {
+            let value = u64::try_from(now_ms).unwrap_or(0) * SCRAPERS_MAX + scraper;
+            notes.0.entry(scraper).or_default().push(value);
             (SCRAPE_METRIC, u128::from(value))
         }
         None => (METRIC, now_ms),

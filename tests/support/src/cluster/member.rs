@@ -43,6 +43,7 @@ impl Member {
             shipped_by: name.clone(),
             gated: options.gate.map(|gate| GatedSource {
                 replica: index,
+                parts: gate.parts,
                 batch_samples_max: gate.batch_samples_max,
                 batch_deadline_ms: gate.batch_deadline_ms,
                 shards: gate.shards,

@@ -32,6 +32,8 @@ pub type Customize = Box<dyn Fn(usize, &mut Flags)>;
 /// The gated entry of every member.
 #[derive(Clone, Copy, Debug)]
 pub struct GateOptions {
+    /// Parts of the target ([`crate::source::GatedSource`]).
+    pub parts: u32,
     /// Samples in one request at the most.
     pub batch_samples_max: u32,
     /// `batch_send_deadline`, in milliseconds: above the scrape interval a batch holds several scrapes.

@@ -5,7 +5,7 @@
 //! A missing sample is proven, not guessed from the distance of two samples: the scrape target has noted when each replica
 //! scraped it ([`Scrapes`]), and every sample's value says which scrape it is. Between two samples of a series that follow
 //! each other in the store, the second one's replica must not have scraped: else that scrape was lost, because what a replica
-//! writes it writes in order. So a machine that is busy and scrapes late breaks no test.
+//! has it writes in order. So a machine that is busy and scrapes late breaks no test.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -86,25 +86,36 @@ pub fn largest_gap(stored: &Stored) -> Option<(Duration, Series)> {
     Some((Duration::from_millis(u64::try_from(gap_ms).unwrap_or(0)), series.clone()))
 }
 
-/// When each replica scraped the target, by its number: the values of the samples that it got, in order.
+/// When each scraper scraped the target, by its number: the values of the samples that it got, in order. A scraper is one
+/// replica with one part of the target: each has a phase of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scrapes(pub BTreeMap<u64, Vec<u64>>);
 
-/// Values of one scrape are `milliseconds * REPLICAS + replica`, so that a value tells both and rises with time.
-pub const REPLICAS: u64 = 16;
+impl Scrapes {
+    /// Those of one replica, by part.
+    pub fn of_replica(&self, replica: usize) -> impl Iterator<Item = &[u64]> {
+        let first = u64::try_from(replica).unwrap_or(u64::MAX).saturating_mul(PARTS_MAX);
+        self.0.range(first..first.saturating_add(PARTS_MAX)).map(|(_, values)| values.as_slice())
+    }
+}
+
+/// Values of one scrape are `milliseconds * SCRAPERS_MAX + scraper`, so that a value tells both and rises with time.
+pub const SCRAPERS_MAX: u64 = 256;
+/// Parts of the target; `scraper = replica * PARTS_MAX + part`.
+pub const PARTS_MAX: u64 = 64;
 
 /// A scrape whose sample is not in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
     /// The series.
     pub series: Series,
-    /// Number of the replica.
-    pub replica: u64,
+    /// Number of the scraper.
+    pub scraper: u64,
     /// Unix milliseconds of the scrape.
     pub at_ms: u64,
 }
 
-/// All scrapes that the store lacks although their replica's next sample is there.
+/// All scrapes that the store lacks although their scraper's next sample is there.
 pub fn missing(stored: &Stored, scrapes: &Scrapes) -> Vec<Missing> {
     let mut missing = Vec::new();
     for (series, samples) in stored {
@@ -112,17 +123,21 @@ pub fn missing(stored: &Stored, scrapes: &Scrapes) -> Vec<Missing> {
         let values: Vec<u64> = samples.iter().filter_map(|&(_, value)| whole(value)).collect();
         for pair in values.windows(2) {
             let (before, after) = (pair[0], pair[1]);
-            let replica = after % REPLICAS;
-            let own = scrapes.0.get(&replica).map_or(&[][..], Vec::as_slice);
-            let between = own.iter().filter(|&&scrape| scrape / REPLICAS > before / REPLICAS && scrape < after);
-            missing.extend(between.map(|scrape| Missing { series: series.clone(), replica, at_ms: scrape / REPLICAS }));
+            let id = after % SCRAPERS_MAX;
+            let own = scrapes.0.get(&id).map_or(&[][..], Vec::as_slice);
+            let between = own.iter().filter(|&&scrape| scrape / SCRAPERS_MAX > before / SCRAPERS_MAX && scrape < after);
+            missing.extend(between.map(|scrape| Missing {
+                series: series.clone(),
+                scraper: id,
+                at_ms: scrape / SCRAPERS_MAX,
+            }));
         }
     }
     missing
 }
 
 fn whole(value: f64) -> Option<u64> {
-    // Values are milliseconds times sixteen, far below what a float cannot hold exactly.
+    // Values are milliseconds times a few hundred, far below what a float cannot hold exactly.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     value.is_finite().then_some(value as u64)
 }
@@ -136,9 +151,9 @@ pub fn ensure_none(missing: &[Missing]) -> Result<()> {
     let span = last.at_ms - first.at_ms;
     let series = missing.iter().map(|missing| &missing.series).collect::<std::collections::BTreeSet<_>>().len();
     bail!(
-        "{} samples of {series} series are missing; the first is of replica {} at {} in {}, the last {span} ms later",
+        "{} samples of {series} series are missing; the first is of scraper {} at {} in {}, the last {span} ms later",
         missing.len(),
-        first.replica,
+        first.scraper,
         first.at_ms,
         first.series
     )
@@ -206,12 +221,12 @@ mod tests {
     fn stored(values: &[u64]) -> Stored {
         // The timestamp is close to the scrape's own, but not equal to it.
         #[expect(clippy::cast_precision_loss)]
-        let sample = |&value: &u64| (i64::try_from(value / REPLICAS).unwrap() - 3, value as f64);
+        let sample = |&value: &u64| (i64::try_from(value / SCRAPERS_MAX).unwrap() - 3, value as f64);
         BTreeMap::from([("s".into(), values.iter().map(sample).collect())])
     }
 
     fn scrapes(of: &[(u64, &[u64])]) -> Scrapes {
-        let value = |replica: u64| move |at: &u64| at * REPLICAS + replica;
+        let value = |replica: u64| move |at: &u64| at * SCRAPERS_MAX + replica;
         Scrapes(of.iter().map(|&(replica, at)| (replica, at.iter().map(value(replica)).collect())).collect())
     }
 
@@ -229,7 +244,7 @@ mod tests {
         let (a, b) = (&scrapes.0[&0], &scrapes.0[&1]);
         let found = missing(&stored(&[a[0], b[2], b[3]]), &scrapes);
         assert_eq!(
-            found.iter().map(|missing| (missing.replica, missing.at_ms)).collect::<Vec<_>>(),
+            found.iter().map(|missing| (missing.scraper, missing.at_ms)).collect::<Vec<_>>(),
             [(1, 150), (1, 250)]
         );
         assert!(ensure_none(&found).unwrap_err().to_string().contains("2 samples of 1 series"));
