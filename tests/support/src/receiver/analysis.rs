@@ -64,15 +64,19 @@ pub fn requests_after(requests: &[Request], sender: &str, after: Instant) -> usi
     requests.iter().filter(is_late).count()
 }
 
-/// Samples that are in more than one request that the receiver has taken.
+/// Samples in answered requests that are no newer than what was sent of their series before: a writer repeats what the
+/// former one, with phases of its own, or itself had sent.
 pub fn sent_twice(requests: &[Request]) -> usize {
-    let mut times: HashMap<(&Series, i64), usize> = HashMap::new();
+    let mut newest: HashMap<&Series, i64> = HashMap::new();
+    let mut twice = 0;
     for request in requests.iter().filter(|request| request.status().is_some_and(|status| status < 500)) {
         for point in &request.points {
-            *times.entry((&point.series, point.timestamp_ms)).or_default() += 1;
+            let newest = newest.entry(&point.series).or_insert(i64::MIN);
+            twice += usize::from(point.timestamp_ms <= *newest);
+            *newest = point.timestamp_ms.max(*newest);
         }
     }
-    times.values().map(|times| times - 1).sum()
+    twice
 }
 
 /// Samples of each series, in order of time.

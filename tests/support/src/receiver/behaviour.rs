@@ -1,5 +1,6 @@
 //! How the receiver answers.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// What it does with a request.
@@ -15,6 +16,10 @@ pub enum Behaviour {
     OldPrometheus,
     /// As Mimir: stores what is in order and answers 400 for the rest, in its own words.
     Mimir,
+    /// Sends everything on to a real receiver at this address, and answers as that one does.
+    Forward(SocketAddr),
+    /// Accepts everything, and neither reads nor keeps it: the cheapest remote.
+    Sink,
     /// Answers with this status and stores nothing.
     Status(u16),
     /// 429 with `Retry-After`.

@@ -92,6 +92,21 @@ fn series_name(labels: &BTreeMap<&str, &str>) -> Series {
     format!("{{{}}}", labels.join(", ")).into()
 }
 
+/// A body of 1.0 with one sample of each series: labels by name and value, and its time.
+pub fn encode(series: impl Iterator<Item = (Vec<(String, String)>, i64)>, value: f64) -> Vec<u8> {
+    let one = |(labels, timestamp): (Vec<(String, String)>, i64)| v1::TimeSeries {
+        labels: labels.into_iter().map(|(name, value)| v1::Label { name, value }).collect(),
+        samples: vec![v1::Sample { value, timestamp }],
+        histograms: Vec::new(),
+    };
+    compressed(&v1::WriteRequest { timeseries: series.map(one).collect() })
+}
+
+fn compressed(message: &impl Message) -> Vec<u8> {
+    // Fails for more than four gigabytes only.
+    snap::raw::Encoder::new().compress_vec(&message.encode_to_vec()).unwrap_or_default()
+}
+
 /// What is read of `prompb/types.proto` and `prompb/remote.proto`.
 pub(super) mod v1 {
     use prost::Message;
@@ -163,26 +178,18 @@ pub(super) mod v2 {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
 
-    fn compressed(message: &impl Message) -> Vec<u8> {
-        snap::raw::Encoder::new().compress_vec(&message.encode_to_vec()).unwrap()
-    }
-
     /// A body of 1.0: series by their name, timestamps.
-    pub(crate) fn body_v1(points: &[(&str, i64)]) -> Vec<u8> {
-        let series = |&(name, timestamp): &(&str, i64)| v1::TimeSeries {
-            labels: vec![v1::Label { name: "__name__".into(), value: name.into() }],
-            samples: vec![v1::Sample { value: 1.5, timestamp }],
-            histograms: Vec::new(),
-        };
-        compressed(&v1::WriteRequest { timeseries: points.iter().map(series).collect() })
+    fn body_v1(points: &[(&str, i64)]) -> Vec<u8> {
+        let series = |&(name, timestamp): &(&str, i64)| (vec![("__name__".to_owned(), name.to_owned())], timestamp);
+        encode(points.iter().map(series), 1.5)
     }
 
     /// The same of 2.0.
-    pub(crate) fn body_v2(points: &[(&str, i64)]) -> Vec<u8> {
+    fn body_v2(points: &[(&str, i64)]) -> Vec<u8> {
         let mut symbols = vec![String::new(), "__name__".to_owned()];
         let series = |&(name, timestamp): &(&str, i64)| {
             symbols.push(name.into());
@@ -190,7 +197,7 @@ pub(super) mod tests {
             v2::TimeSeries { labels_refs, samples: vec![v1::Sample { value: 1.5, timestamp }], histograms: Vec::new() }
         };
         let timeseries = points.iter().map(series).collect();
-        compressed(&v2::Request { symbols, timeseries })
+        super::compressed(&v2::Request { symbols, timeseries })
     }
 
     #[test]
@@ -210,7 +217,7 @@ pub(super) mod tests {
         let labels_refs = vec![1, 7];
         let series = v2::TimeSeries { labels_refs, ..v2::TimeSeries::default() };
         let request = v2::Request { symbols: vec![String::new()], timeseries: vec![series] };
-        assert!(points(Version::V2, &compressed(&request)).unwrap_err().to_string().contains("no symbol 1"));
+        assert!(points(Version::V2, &super::compressed(&request)).unwrap_err().to_string().contains("no symbol 1"));
     }
 
     #[test]

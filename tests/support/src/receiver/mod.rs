@@ -22,6 +22,7 @@ use tokio::sync::{oneshot, watch};
 use self::behaviour::Behaviour;
 use self::record::Request;
 use self::store::Store;
+use crate::http;
 
 /// Header with the term.
 pub const TERM_HEADER: &str = "x-prometheus-elector-term";
@@ -31,6 +32,7 @@ pub const TERM_HEADER: &str = "x-prometheus-elector-term";
 struct Shared {
     behaviour: watch::Sender<Behaviour>,
     log: Mutex<Log>,
+    forwarder: reqwest::Client,
 }
 
 #[derive(Debug, Default)]
@@ -56,7 +58,9 @@ impl Receiver {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let behaviour = watch::Sender::new(Behaviour::Accept);
-        let shared = Arc::new(Shared { behaviour, log: Mutex::default() });
+        // Its connections live on the receiver's own runtime, where alone it is used.
+        let forwarder = http::client(http::TIMEOUT)?;
+        let shared = Arc::new(Shared { behaviour, log: Mutex::default(), forwarder });
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let serving = Arc::clone(&shared);

@@ -1,13 +1,13 @@
 //! Serving: notes the head, reads the body, answers as it was told.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -93,6 +93,9 @@ async fn handle(shared: Arc<Shared>, request: http::Request<Incoming>) -> Result
     let mut behaviour = shared.behaviour.subscribe();
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Closed)?.to_bytes();
+    if *behaviour.borrow() == Behaviour::Sink {
+        return Ok(answer(&note, StatusCode::NO_CONTENT, ""));
+    }
     let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let read = decode::version(content_type).and_then(|version| Ok((version, decode::points(version, &body)?)));
     let (version, points) = match read {
@@ -130,9 +133,33 @@ async fn handle(shared: Arc<Shared>, request: http::Request<Incoming>) -> Result
                 told.headers_mut().insert(RETRY_AFTER, pause.as_secs().into());
                 return Ok(told);
             }
+            Behaviour::Forward(to) => return forward(&note, &shared.forwarder, to, &head.headers, body).await,
             storing => return Ok(store(&note, &storing, version, points)),
         };
     }
+}
+
+/// Has a real receiver answer.
+async fn forward(
+    note: &Note,
+    client: &reqwest::Client,
+    to: SocketAddr,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Result<Answer, Closed> {
+    let mut request = client.post(format!("http://{to}/api/v1/write")).body(body);
+    for name in [CONTENT_TYPE, CONTENT_ENCODING] {
+        if let Some(value) = headers.get(&name) {
+            request = request.header(name, value);
+        }
+    }
+    let response = request.send().await.map_err(|_| Closed)?;
+    let (status, headers) = (response.status(), response.headers().clone());
+    let text = response.text().await.map_err(|_| Closed)?;
+    let mut told = answer(note, status, &text);
+    let is_told = |name: &http::HeaderName| name.as_str().starts_with("x-prometheus-remote-write-");
+    told.headers_mut().extend(headers.into_iter().filter(|(name, _)| name.as_ref().is_some_and(is_told)));
+    Ok(told)
 }
 
 /// Stores what the behaviour allows.
