@@ -13,8 +13,9 @@ CARGO_FUZZ := $(CACHE)/tools/bin/cargo-fuzz
 TARGET = $(shell cargo metadata --locked --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 # Black-box tests start whole groups with real Prometheus: more at once than there are cores only makes them late.
 TEST_THREADS ?= 2
-# The simulation has a profile of its own: fast.
-SIM = --profile sim --package elector-raft-sim
+# The simulation has profiles of its own: fast, and for long soaks faster still, but slow to build (PROFILE=soak).
+PROFILE ?= sim
+SIM = --profile $(PROFILE) --package elector-raft-sim
 NO_SIM = --exclude elector-raft-sim
 SEEDS ?= 2000
 FROM ?= 1
@@ -50,7 +51,7 @@ test-unit: ## Tests inside the crates, and those in documentation.
 test-sim: ## The election group under simulation: a fixed set of seeds, replay, a mutant.
 	cargo test --locked $(SIM) --test '*'
 
-soak: ## More of it on all cores; SEEDS=n FROM=first.
+soak: ## More of it on all cores; SEEDS=n FROM=first; PROFILE=soak for hours of it.
 	cargo run --locked $(SIM) -- soak --seeds $(SEEDS) --from $(FROM)
 
 mutants: ## Switches each rule of the group off and counts the seeds until a checker notices; fails if one survives.

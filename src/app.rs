@@ -2,10 +2,13 @@
 //!
 //! ```text
 //! start:    bind API, admin and Raft sockets -> role control writes the follower configuration -> group -> everything else
-//! shutdown: not ready -> follower configuration in force, leadership handed over -> open requests finish -> group stops
+//! shutdown: not ready -> (a covered member is waited for) -> follower configuration in force, the gate gives way, leadership
+//!           handed over -> open requests finish -> Prometheus has stopped -> the gate's listener ends -> group stops
 //! ```
 //!
 //! Two runtimes: the group has a thread of its own; everything else shares this one (DESIGN.md, "The pieces").
+
+mod gate;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,23 +17,24 @@ use std::time::Duration;
 use anyhow::Context as _;
 use elector_raft::{Eligibility, Group, GroupConfig, GroupHandle, Member, Timing, Token};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Api, ApiInputs, Fallback, listen};
+use crate::api::{Api, ApiInputs, Drain, Fallback, listen};
 use crate::config::{GroupSettings, InitSettings, Settings};
 use crate::discovery::{DialResolver, Discovery};
 use crate::gate::Gate;
 use crate::metrics::{Metrics, NotifierMetrics};
 use crate::prometheus::file;
 use crate::proxy::{self, Proxy, ProxySettings};
-use crate::render::{render, render_gated};
-use crate::role::{Renderer, RoleController};
+use crate::render::render_for;
+use crate::role::{RoleController, RoleHandle, RoleSettings};
 
 /// Part of the grace delay that is kept for open requests when the handover takes all the time it may.
 const DRAIN_SHARE: u32 = 3;
+/// Part of it that is kept for the gate's last requests.
+const LISTENER_SHARE: u32 = 20;
 
 /// Runs the sidecar until SIGTERM or SIGINT; the error is what made it stop otherwise.
 pub fn run(settings: Settings) -> anyhow::Result<()> {
@@ -48,7 +52,7 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
 pub fn init(settings: &InitSettings) -> anyhow::Result<()> {
     let source = &settings.source;
     let bytes = std::fs::read(source).with_context(|| format!("config {}", source.display()))?;
-    let rendered = render(&bytes).with_context(|| format!("config {}", source.display()))?;
+    let rendered = render_for(&bytes, settings.gate).with_context(|| format!("config {}", source.display()))?;
     for warning in &rendered.warnings {
         tracing::warn!(%warning, "configuration");
     }
@@ -64,7 +68,10 @@ struct App {
     role: Option<RoleTask>,
     api: JoinHandle<()>,
     shutting_down: CancellationToken,
-    drain: CancellationToken,
+    drain: Drain,
+    gate: Option<Gate>,
+    /// Where the gate's Prometheus is told to reload.
+    prometheus: Option<reqwest::Url>,
     grace: Duration,
     background: Vec<JoinHandle<()>>,
 }
@@ -88,12 +95,7 @@ impl App {
         let (handle, ends) = GroupHandle::new();
         let notifier = NotifierMetrics::default();
         let gate = settings.gate.map(|gate| Gate::start(gate, handle.clone())).transpose()?;
-        let role = if let Some(role) = &settings.role {
-            Some(RoleController::build(role, handle.clone(), renderer(gate.clone(), &api), notifier.clone())?)
-        } else {
-            handle.set_eligibility(Eligibility { eligible: false, reason: "a witness never acts".into() });
-            None
-        };
+        let role = build_role(settings.role.as_ref(), &handle, gate.as_ref(), api.admin_addr, &notifier)?;
         let dns_server = settings.discovery.dns_server;
         let discovery = Discovery::build(settings.discovery)?;
         let lookups = discovery.status();
@@ -115,16 +117,18 @@ impl App {
         let (role_handle, role) = role.unzip();
         let mut metrics = Metrics::new(&member.name, &handle, role_handle.as_ref().map(|role| (role, &notifier)));
         metrics.register_discovery(lookups);
-        if settings.runtime_metrics {
-            metrics.register_process();
-        }
+        register_parts(&mut metrics, gate.as_ref(), settings.runtime_metrics);
         let fallback = settings.proxy.map(|proxy| build_proxy(&proxy, &handle, dns_server, &mut metrics));
         let metrics = Arc::new(metrics);
-        let background = vec![
+        let mut background = vec![
             tokio::spawn(discovery.run(CancellationToken::new())),
             tokio::spawn(metrics.track_transitions(&handle)),
         ];
-        let (shutting_down, drain) = (CancellationToken::new(), CancellationToken::new());
+        let prometheus = settings.role.map(|role| role.notify.url);
+        if let (Some(gate), Some(url)) = (&gate, &prometheus) {
+            background.extend(gate::follow_prometheus(gate.clone(), url, api.admin_addr)?);
+        }
+        let (shutting_down, drain) = (CancellationToken::new(), Drain::default());
         let inputs = ApiInputs {
             member: member.name,
             group: handle.clone(),
@@ -133,7 +137,7 @@ impl App {
             warnings: settings.warnings,
             shutting_down: shutting_down.clone(),
             fallback,
-            gate,
+            gate: gate.clone(),
         };
         Ok(Self {
             group,
@@ -145,6 +149,8 @@ impl App {
             api: tokio::spawn(api.serve(inputs, drain.clone(), settings.shutdown_grace)),
             shutting_down,
             drain,
+            gate,
+            prometheus,
             grace: settings.shutdown_grace,
             background,
         })
@@ -184,7 +190,11 @@ impl App {
         if tokio::time::timeout_at(handover_until, handover).await.is_err() {
             tracing::warn!("the handover was not done in time; another member takes over when the lease ends");
         }
-        self.drain.cancel();
+        self.drain.public.cancel();
+        if let (Some(gate), Some(url)) = (&self.gate, &self.prometheus) {
+            gate::outlive_prometheus(gate, url, deadline - self.grace / LISTENER_SHARE).await;
+        }
+        self.drain.admin.cancel();
         if tokio::time::timeout_at(deadline, self.api).await.is_err() {
             tracing::warn!("open requests were cut at the end of the grace delay");
         }
@@ -204,28 +214,6 @@ fn log_start(member: &Member, api: &Api, raft: SocketAddr) {
     );
 }
 
-/// Renders, with a gate for its port, which is that of the admin listener; the gate gets the entries that lead to it.
-fn renderer(gate: Option<Gate>, api: &Api) -> Renderer {
-    let port = api.admin_addr.port();
-    let Some(gate) = gate else {
-        return Arc::new(|source| render(source).map_err(|error| error.to_string()));
-    };
-    let (rendered, mut remotes) = watch::channel((Vec::new(), Duration::ZERO));
-    tokio::spawn(async move {
-        while remotes.changed().await.is_ok() {
-            let (remotes, longest_interval) = remotes.borrow_and_update().clone();
-            if let Err(error) = gate.apply(&remotes, longest_interval).await {
-                tracing::error!(%error, "an entry of remote_write cannot be gated: its requests are answered with 503");
-            }
-        }
-    });
-    Arc::new(move |source| {
-        let gated = render_gated(source, port).map_err(|error| error.to_string())?;
-        rendered.send_replace((gated.remotes, gated.longest_interval));
-        Ok(gated.rendered)
-    })
-}
-
 async fn ended(role: Option<&mut RoleTask>) {
     match role {
         Some(role) => {
@@ -233,6 +221,33 @@ async fn ended(role: Option<&mut RoleTask>) {
         }
         None => std::future::pending().await,
     }
+}
+
+/// Families of the parts that not every sidecar has.
+fn register_parts(metrics: &mut Metrics, gate: Option<&Gate>, process: bool) {
+    if let Some(gate) = gate.cloned() {
+        metrics.register_gate(Box::new(move || gate.status()));
+    }
+    if process {
+        metrics.register_process();
+    }
+}
+
+/// Role control; a witness has none.
+fn build_role(
+    settings: Option<&RoleSettings>,
+    group: &GroupHandle,
+    gate: Option<&Gate>,
+    gate_address: SocketAddr,
+    notifier: &NotifierMetrics,
+) -> anyhow::Result<Option<(RoleHandle, RoleController)>> {
+    let Some(settings) = settings else {
+        group.set_eligibility(Eligibility { reason: "a witness never acts".into(), ..Eligibility::default() });
+        return Ok(None);
+    };
+    let renderer = gate::renderer(gate.cloned(), gate_address);
+    let companion = gate.map(gate::companion);
+    Ok(Some(RoleController::build(settings, group.clone(), renderer, notifier.clone(), companion)?))
 }
 
 /// Role control puts the follower configuration in force, then hands over; a witness only hands over.

@@ -37,8 +37,8 @@ fn with_logs(logs: &config::LogSettings, run: impl FnOnce() -> anyhow::Result<()
 /// The commands that print an answer and end.
 fn ask(command: Command) -> Result<Output, CliError> {
     match command {
-        Command::Render { source, role } => cli::render(&source, role),
-        Command::CheckConfig { source } => cli::check_config(&source),
+        Command::Render { source, role, gate } => cli::render(&source, role, gate),
+        Command::CheckConfig { source, gate } => cli::check_config(&source, gate),
         Command::Status { client, json } => wait(cli::status(client.admin, json)),
         Command::StepDown(client) => wait(cli::step_down(client.admin)),
         Command::Cordon(client) => wait(cli::cordon(client.admin)),

@@ -128,3 +128,31 @@ fn the_readme_lists_every_flag_with_its_default() {
     }
     assert!(listed.trim() == table.trim(), "README.md is out of date: run UPDATE_GOLDEN=1 cargo test --test cli");
 }
+
+/// Init container, `render` and `check-config` see what the running sidecar writes, with the gate and without.
+#[test]
+fn what_is_rendered_without_the_sidecar_is_what_it_writes() {
+    let golden =
+        |kind: &str, case: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/render").join(kind).join(case);
+    let directory = tempfile::tempdir().unwrap();
+    for (case, flags) in [
+        (golden("golden-gate", "typical"), ""),
+        (golden("golden-gate", "what-a-hop-would-break-is-not-gated"), ""),
+        (golden("golden", "typical"), "-remote-write-gate=off"),
+    ] {
+        let read = |file: &str| std::fs::read_to_string(case.join(file)).unwrap_or_default();
+        let input = case.join("input.yaml").display().to_string();
+        let warnings = read("warnings.txt").lines().fold(String::new(), |all, line| all + "warning: " + line + "\n");
+        for role in ["follower", "leader"] {
+            let outcome = run(&format!("render -role {role} -config {input} {flags}"));
+            assert_eq!(outcome, (Some(0), read(&format!("{role}.yaml")), warnings.clone()), "{input}");
+        }
+        let (code, stdout, stderr) = run(&format!("check-config -config {input} {flags}"));
+        assert_eq!((code, stderr), (Some(0), warnings.clone()), "{input}");
+        assert!(stdout.contains(&format!("{} bytes for Prometheus", read("follower.yaml").len())), "{stdout}");
+        let output = directory.path().join("prometheus.yml");
+        let (code, _, stderr) = run(&format!("-init -config {input} -output {} {flags}", output.display()));
+        assert_eq!(code, Some(0), "{stderr}");
+        assert_eq!(std::fs::read_to_string(&output).unwrap(), read("follower.yaml"), "{input}");
+    }
+}

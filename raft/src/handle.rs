@@ -16,6 +16,8 @@ const REQUESTS_MAX: usize = 16;
 pub struct Eligibility {
     /// It can.
     pub eligible: bool,
+    /// It could do so without losing anything that the present leader has not finished: a handover prefers such members.
+    pub prepared: bool,
     /// One sentence for people.
     pub reason: String,
 }
@@ -113,7 +115,8 @@ impl GroupHandle {
         let (leadership_tx, leadership) = watch::channel(Leadership::default());
         let (status_tx, status) = watch::channel(Arc::new(GroupStatus::default()));
         let (values_tx, values) = watch::channel(Arc::default());
-        let (eligibility, eligibility_rx) = watch::channel(Eligibility { eligible: false, reason: "starting".into() });
+        let (eligibility, eligibility_rx) =
+            watch::channel(Eligibility { reason: "starting".into(), ..Eligibility::default() });
         let (requests, requests_rx) = mpsc::channel(REQUESTS_MAX);
         (
             Self { leadership, status, values, eligibility: Arc::new(eligibility), requests },

@@ -25,6 +25,7 @@ pub(crate) struct Situation<'a> {
 struct Candidate {
     id: NodeId,
     eligible: bool,
+    prepared: bool,
     acked: Instant,
 }
 
@@ -34,7 +35,8 @@ impl<'a> Situation<'a> {
         Self { view, contacts, ack_freshness, word_freshness, quarantine: timing.quarantine(), now }
     }
 
-    /// Data replicas that may vote now, hold every entry and acknowledged a heartbeat just now, the freshest last.
+    /// Data replicas that may vote now, hold every entry and acknowledged a heartbeat just now: those that can lead last, of
+    /// these the prepared ones, of these the freshest.
     fn candidates(&self) -> Vec<Candidate> {
         let mut candidates: Vec<Candidate> = self
             .view
@@ -47,10 +49,11 @@ impl<'a> Situation<'a> {
             .filter_map(|id| {
                 let acked = *self.view.acked.get(&id)?;
                 let fresh = self.now.saturating_duration_since(acked) < self.ack_freshness;
-                fresh.then(|| Candidate { id, eligible: self.is_eligible(id), acked })
+                let (eligible, prepared) = (self.is_eligible(id), self.is_prepared(id));
+                fresh.then_some(Candidate { id, eligible, prepared, acked })
             })
             .collect();
-        candidates.sort_by_key(|candidate| (candidate.eligible, candidate.acked));
+        candidates.sort_by_key(|candidate| (candidate.eligible, candidate.prepared, candidate.acked));
         candidates
     }
 
@@ -58,6 +61,10 @@ impl<'a> Situation<'a> {
         self.contacts
             .by_id(id)
             .is_some_and(|contact| contact.hello.eligible && contact.age(self.now) < self.word_freshness)
+    }
+
+    fn is_prepared(&self, id: NodeId) -> bool {
+        self.contacts.by_id(id).is_some_and(|contact| contact.hello.prepared)
     }
 
     fn is_quarantined(&self, id: NodeId) -> bool {
@@ -154,6 +161,17 @@ mod tests {
         assert_eq!(s.best_eligible(&BTreeSet::new()), Some(id(3)));
         assert_eq!(s.best_eligible(&BTreeSet::from([id(3)])), Some(id(2)));
         assert_eq!(s.best_eligible(&BTreeSet::from([id(2), id(3)])), None);
+    }
+
+    #[test]
+    fn among_eligible_replicas_a_prepared_one_comes_before_a_fresher_one() {
+        let (view, mut hellos, now) = world();
+        hellos[1].prepared = false;
+        let known = contacts(hellos.clone(), now);
+        assert_eq!(situation(&view, &known, now).best_eligible(&BTreeSet::new()), Some(id(2)));
+        hellos[0].eligible = false;
+        let known = contacts(hellos, now);
+        assert_eq!(situation(&view, &known, now).best_eligible(&BTreeSet::new()), Some(id(3)), "but can lead it must");
     }
 
     #[test]

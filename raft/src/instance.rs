@@ -291,9 +291,9 @@ impl<T: Transport> Instance<T> {
         });
         if let Some((change, reason)) = next {
             let (raft, transport) = (self.parts.raft.clone(), self.parts.transport.clone());
-            let membership = view.membership_log_id;
+            let as_of = view.local_committed.filter(|_| view.committed_own_term);
             self.start(Work::Change, async move {
-                tasks::change(&raft, &shared, &transport, cluster, membership, change, reason).await
+                tasks::change(&raft, &shared, &transport, cluster, as_of, change, reason).await
             });
         }
     }

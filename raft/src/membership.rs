@@ -175,11 +175,7 @@ impl Situation<'_> {
     fn remove(&self) -> Option<(Change, String)> {
         let others = || self.view.nodes.iter().filter(|(id, _)| **id != self.view.id);
         for (id, member) in others().filter(|(id, _)| !self.view.is_voter(**id)) {
-            let replaced = self
-                .contacts
-                .by_name(&member.name)
-                .is_some_and(|contact| contact.hello.node_id != *id && self.view.is_voter(contact.hello.node_id));
-            if replaced || self.is_gone(*id, &member.name) {
+            if self.is_replaced(*id, &member.name) || self.is_gone(*id, &member.name) {
                 return Some((Change::Drop(*id), format!("{} with id {id} is gone", member.name)));
             }
         }
@@ -193,6 +189,13 @@ impl Situation<'_> {
             }
         }
         None
+    }
+
+    /// Its process is there with a new disk, and votes under the new node id.
+    fn is_replaced(&self, id: NodeId, name: &str) -> bool {
+        let now = || self.contacts.by_name(name).map(|contact| contact.hello.node_id);
+        let successor = if name == self.own_name { Some(self.view.id) } else { now() };
+        successor.is_some_and(|successor| successor != id && self.view.is_voter(successor))
     }
 
     /// Absent from successful answers AND silent, both for the whole delay.

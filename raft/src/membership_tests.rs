@@ -186,6 +186,13 @@ fn a_lost_disk_is_replaced_in_one_change_and_the_old_id_dropped() {
 }
 
 #[test]
+fn a_leader_drops_the_id_that_it_had_before_it_lost_its_disk() {
+    let mut world = World::new();
+    Arc::make_mut(&mut world.view.nodes).insert(id(11), member(1));
+    assert_eq!(world.next(), Some(Change::Drop(id(11))));
+}
+
+#[test]
 fn a_member_of_another_group_is_left_alone() {
     let mut world = World::new();
     world.hellos.push(hello(4, Standing::Joined(ClusterId(8))));

@@ -115,11 +115,8 @@ fn members<T: Transport>(
     let mut put = |id: NodeId, member: &crate::Member, kind: MemberKind| {
         let this = id == own.node_id;
         let contact = contacts.by_id(id);
-        let (eligible, reason) = match contact {
-            _ if this => (Some(own.eligible), own.eligibility_reason.clone()),
-            Some(contact) => (Some(contact.hello.eligible), contact.hello.eligibility_reason.clone()),
-            None => (None, "not heard of since this process started".into()),
-        };
+        let word = if this { Some(&own) } else { contact.map(|contact| &contact.hello) };
+        let silence = || "not heard of since this process started".into();
         let status = MemberStatus {
             name: member.name.clone(),
             id,
@@ -129,8 +126,9 @@ fn members<T: Transport>(
             raft_address: member.raft_address.clone(),
             api_url: member.api_url.clone(),
             prometheus_url: member.prometheus_url.clone(),
-            eligible,
-            eligibility_reason: reason,
+            eligible: word.map(|hello| hello.eligible),
+            prepared: word.map(|hello| hello.prepared),
+            eligibility_reason: word.map_or_else(silence, |hello| hello.eligibility_reason.clone()),
             last_contact_ms: if this { Some(0) } else { contact.map(|contact| millis(contact.age(now))) },
         };
         all.insert((member.name.clone(), id), status);

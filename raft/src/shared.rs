@@ -178,6 +178,7 @@ impl Shared {
             founds: !(identity.was_removed && holds(Rule::RemovedNeverFounds)),
             uptime_ms: u64::try_from(self.uptime().as_millis()).unwrap_or(u64::MAX),
             eligible: eligibility.eligible && !self.0.member.witness,
+            prepared: eligibility.prepared && !self.0.member.witness,
             eligibility_reason: eligibility.reason,
         }
     }

@@ -76,6 +76,9 @@ pub struct MemberStatus {
     pub prometheus_url: String,
     /// Whether it can do the leader's work, as it said last; `None` if it has not answered yet.
     pub eligible: Option<bool>,
+    /// Whether it could take over without losing anything, as it said last; `None` if it has not answered yet.
+    #[serde(default)]
+    pub prepared: Option<bool>,
     /// One sentence from it: why it is or is not eligible.
     pub eligibility_reason: String,
     /// Milliseconds since it was last heard; `None` if never since this process started, 0 for this member.

@@ -116,8 +116,8 @@ async fn try_form(raft: &Raft, shared: &Shared, transport: &impl Transport, othe
         let contact = contacts.by_name(name).ok_or_else(|| format!("{name} is gone"))?;
         members.insert(contact.hello.node_id, contact.hello.member.clone());
     }
-    let promises = members.iter().filter(|(id, _)| **id != shared.node_id()).map(|(_, member)| {
-        let message = shared.message(Call::Promise { cluster, founding: true });
+    let promises = members.iter().filter(|(id, _)| **id != shared.node_id()).map(|(id, member)| {
+        let message = shared.message(Call::Promise { cluster, target: *id, founding: true });
         async move {
             let promise = transport.call(&member.raft_address, &message, PROMISE_TIMEOUT).await;
             promise.map_err(|error| format!("{} did not promise itself: {error}", member.name))
@@ -144,13 +144,13 @@ async fn set_standing(shared: &Shared, to: Standing, from: impl FnOnce(Standing)
     change.map_err(|error| error.to_string())?
 }
 
-/// Carries out one change of the membership.
+/// Carries out one change of the membership. `as_of`: what was committed when it was decided.
 pub(crate) async fn change(
     raft: &Raft,
     shared: &Shared,
     transport: &impl Transport,
     cluster: ClusterId,
-    membership: Option<LogId>,
+    as_of: Option<LogId>,
     change: Change,
     reason: String,
 ) -> Done {
@@ -166,13 +166,13 @@ pub(crate) async fn change(
                 return write(raft, Command::Formed).await.map_err(|error| error.to_string());
             }
             Change::Dismiss(target, member) => {
-                let membership = membership.ok_or("no membership is known")?;
-                let call = Call::Dismiss { cluster, target, membership };
+                let as_of = as_of.ok_or("no entry of this term is committed yet")?;
+                let call = Call::Dismiss { cluster, target, as_of };
                 let answer = transport.call(&member.raft_address, &shared.message(call), PROMISE_TIMEOUT).await;
                 return answer.map(drop).map_err(|error| error.to_string());
             }
-            Change::AddLearner(_, ref member) => {
-                let message = shared.message(Call::Promise { cluster, founding: false });
+            Change::AddLearner(target, ref member) => {
+                let message = shared.message(Call::Promise { cluster, target, founding: false });
                 let promise = transport.call(&member.raft_address, &message, PROMISE_TIMEOUT).await;
                 promise.map_err(|error| error.to_string())?;
             }

@@ -41,6 +41,7 @@ pub(crate) fn view(voters: &[u64]) -> RaftView {
         committed_index: 10,
         configs: vec![voters.iter().map(|v| id(*v)).collect()],
         nodes: Arc::new(voters.iter().map(|v| (id(*v), member(*v))).collect()),
+        local_committed: None,
         membership_log_id: None,
         membership_committed: true,
         matched: BTreeMap::new(),
@@ -58,6 +59,7 @@ pub(crate) fn hello(number: u64, standing: Standing) -> Hello {
         founds: true,
         uptime_ms: 60_000,
         eligible: true,
+        prepared: true,
         eligibility_reason: "ready".into(),
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct RaftView {
     pub(crate) last_log_index: u64,
     pub(crate) applied_index: u64,
     pub(crate) committed_index: u64,
+    /// The newest entry that is committed and in the log here.
+    pub(crate) local_committed: Option<LogId>,
     /// The voter sets in force: two while a change is joint.
     pub(crate) configs: Vec<BTreeSet<NodeId>>,
     pub(crate) nodes: Arc<BTreeMap<NodeId, Member>>,
@@ -75,6 +77,7 @@ impl RaftView {
             last_log_index: metrics.last_log_index.unwrap_or(0),
             applied_index: index(metrics.last_applied),
             committed_index: index(metrics.cluster_committed),
+            local_committed: metrics.local_committed,
             configs: membership.membership().get_joint_config().clone(),
             nodes,
             membership_log_id: *membership.log_id(),

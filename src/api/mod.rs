@@ -111,6 +111,22 @@ pub struct ApiInputs {
     pub gate: Option<Gate>,
 }
 
+/// When each listener ends. The gate's Prometheus needs the admin listener for longer.
+#[derive(Clone, Debug, Default)]
+pub struct Drain {
+    /// API and proxy.
+    pub public: CancellationToken,
+    /// Admin requests and the gate.
+    pub admin: CancellationToken,
+}
+
+impl From<CancellationToken> for Drain {
+    /// Both at once.
+    fn from(both: CancellationToken) -> Self {
+        Self { public: both.clone(), admin: both }
+    }
+}
+
 /// The two bound listeners.
 #[derive(Debug)]
 pub struct Api {
@@ -137,12 +153,15 @@ impl Api {
         Ok(Self { public, admin, public_addr, admin_addr })
     }
 
-    /// Serves until `drain` is cancelled; then takes no new connection, lets open requests finish for at most `grace`,
-    /// and cuts what is left.
-    pub async fn serve(self, inputs: ApiInputs, drain: CancellationToken, grace: Duration) {
+    /// Serves until it is drained; then takes no new connection, lets open requests finish for at most `grace`, and cuts
+    /// what is left.
+    pub async fn serve(self, inputs: ApiInputs, drain: Drain, grace: Duration) {
         let shared = Arc::new(Shared { ready: Readiness::default(), inputs });
-        let latch = shared.ready.clone().latch(shared.inputs.group.status.clone());
         let gate = shared.inputs.gate.clone();
+        let latch = {
+            let covered = shared.clone();
+            shared.ready.clone().latch(shared.inputs.group.status.clone(), move || covered.cover())
+        };
         let connections_max = ADMIN_CONNECTIONS_MAX + gate.as_ref().map_or(0, |_| GATE_CONNECTIONS_MAX);
         let admin = admin::router(shared.clone()).merge(gate.map(gate::listener::router).unwrap_or_default());
         let _latch = AbortOnDropHandle::new(tokio::spawn(latch));
@@ -151,9 +170,9 @@ impl Api {
                 self.public,
                 public::router(shared.clone()),
                 Limits { purpose: "API", connections_max: PUBLIC_CONNECTIONS_MAX, grace },
-                drain.clone(),
+                drain.public,
             ),
-            serve::serve(self.admin, admin, Limits { purpose: "admin", connections_max, grace }, drain,),
+            serve::serve(self.admin, admin, Limits { purpose: "admin", connections_max, grace }, drain.admin),
         );
     }
 }
@@ -168,7 +187,11 @@ impl Shared {
     /// Ready, or one sentence why not.
     fn readiness(&self) -> Result<(), String> {
         let group = self.inputs.group.status.borrow();
-        self.ready.verdict(self.inputs.shutting_down.is_cancelled(), &group)
+        self.ready.verdict(self.inputs.shutting_down.is_cancelled(), &group, || self.cover())
+    }
+
+    fn cover(&self) -> Result<(), String> {
+        self.inputs.gate.as_ref().map_or(Ok(()), Gate::covered)
     }
 
     fn holds_authority(&self) -> bool {
@@ -182,6 +205,7 @@ impl Shared {
             leadership: &inputs.group.leadership.borrow().clone(),
             group: &inputs.group.status.borrow().clone(),
             role: inputs.role.as_ref().map(|role| role.status.borrow().clone()).as_deref(),
+            gate: inputs.gate.as_ref().map(Gate::status),
             settings_warnings: &inputs.warnings,
             readiness: self.readiness(),
             shutting_down: inputs.shutting_down.is_cancelled(),

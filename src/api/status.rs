@@ -6,6 +6,7 @@
 use elector_raft::{Authority, GroupStatus, Leadership, Now};
 use serde::{Deserialize, Serialize};
 
+use crate::gate::GateStatus;
 use crate::role::{ConfigStatus, RoleStatus};
 
 /// What a member tells.
@@ -40,7 +41,10 @@ pub struct StatusReport {
     pub cordoned: bool,
     /// State of the configuration, with the hashes desired and applied and the last error; `None` for a witness.
     pub config: Option<ConfigStatus>,
-    /// All warnings: of settings, configuration and group.
+    /// The remote-write gate: what each remote gets and what leads past it; `None`: off.
+    #[serde(default)]
+    pub gate: Option<GateStatus>,
+    /// All warnings: of settings, configuration, gate and group.
     pub warnings: Vec<String>,
     /// The group with its members and the newest leadership terms.
     pub group: GroupStatus,
@@ -66,6 +70,7 @@ pub(super) struct View<'a> {
     pub(super) leadership: &'a Leadership,
     pub(super) group: &'a GroupStatus,
     pub(super) role: Option<&'a RoleStatus>,
+    pub(super) gate: Option<GateStatus>,
     pub(super) settings_warnings: &'a [String],
     pub(super) readiness: Result<(), String>,
     pub(super) shutting_down: bool,
@@ -101,17 +106,24 @@ impl View<'_> {
             eligibility_reason: self.role.map(|role| role.eligibility_reason.clone()).unwrap_or_default(),
             cordoned: self.role.is_some_and(|role| role.cordoned),
             config: self.role.map(|role| role.config.clone()),
-            warnings: warnings(self.settings_warnings, self.role, &group),
+            warnings: warnings(self.settings_warnings, self.role, self.gate.as_ref(), &group),
+            gate: self.gate,
             group,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
 }
 
-fn warnings(settings: &[String], role: Option<&RoleStatus>, group: &GroupStatus) -> Vec<String> {
+fn warnings(
+    settings: &[String],
+    role: Option<&RoleStatus>,
+    gate: Option<&GateStatus>,
+    group: &GroupStatus,
+) -> Vec<String> {
     let config = role.map(|role| role.config.warnings.as_slice()).unwrap_or_default();
     let mut all: Vec<String> = Vec::new();
-    for warning in settings.iter().chain(config).chain(&group.warnings) {
+    let gate: Vec<String> = gate.into_iter().flat_map(GateStatus::warnings).collect();
+    for warning in settings.iter().chain(config).chain(&gate).chain(&group.warnings) {
         if !all.contains(warning) {
             all.push(warning.clone());
         }

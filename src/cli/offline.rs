@@ -10,18 +10,18 @@ use crate::render::Rendered;
 use crate::role::Role;
 
 /// The configuration of `role`, for standard output; warnings beside it.
-pub fn render(path: &Path, role: Role) -> Result<Output, CliError> {
-    let rendered = rendered(path)?;
+pub fn render(path: &Path, role: Role, gate: Option<SocketAddr>) -> Result<Output, CliError> {
+    let rendered = rendered(path, gate)?;
     Ok(Output { text: rendered.variant(role).to_vec(), warnings: rendered.warnings })
 }
 
 /// Whether the file is one that the sidecar takes, in either role; a summary if it is. Whether Prometheus takes the
 /// result, `promtool check config` tells.
-pub fn check_config(path: &Path) -> Result<Output, CliError> {
-    let rendered = rendered(path)?;
+pub fn check_config(path: &Path, gate: Option<SocketAddr>) -> Result<Output, CliError> {
+    let rendered = rendered(path, gate)?;
     let (follower, leader) = (rendered.follower.len(), rendered.leader.len());
     let roles = if rendered.is_role_independent() {
-        format!("{follower} bytes for Prometheus in either role: the leader section adds nothing")
+        format!("{follower} bytes for Prometheus in either role: the roles differ in nothing that Prometheus sees")
     } else {
         format!("{follower} bytes for Prometheus as follower, {leader} as leader")
     };
@@ -30,9 +30,10 @@ pub fn check_config(path: &Path) -> Result<Output, CliError> {
     Ok(output)
 }
 
-fn rendered(path: &Path) -> Result<Rendered, CliError> {
+fn rendered(path: &Path, gate: Option<SocketAddr>) -> Result<Rendered, CliError> {
     let source = std::fs::read(path).map_err(|source| CliError::Read { path: path.to_owned(), source })?;
-    crate::render::render(&source).map_err(|error| CliError::Config { path: path.to_owned(), error: error.to_string() })
+    let rendered = crate::render::render_for(&source, gate);
+    rendered.map_err(|error| CliError::Config { path: path.to_owned(), error: error.to_string() })
 }
 
 /// Makes this member blank: on the disk, or through the sidecar on this host while that has the directory in use.
@@ -63,26 +64,30 @@ mod tests {
     #[test]
     fn render_prints_exactly_the_bytes_of_the_role_and_warns() {
         let file = source("follower: {a: [1]}\nleader: {a: 2}\n");
-        let text = |role| String::from_utf8(render(file.path(), role).unwrap().text).unwrap();
+        let text = |role| String::from_utf8(render(file.path(), role, None).unwrap().text).unwrap();
         assert_eq!(text(Role::Follower), "a:\n- 1\n");
         assert_eq!(text(Role::Leader), "a: 2\n");
-        assert_eq!(render(file.path(), Role::Leader).unwrap().warnings.len(), 1);
+        assert_eq!(render(file.path(), Role::Leader, None).unwrap().warnings.len(), 1);
     }
 
     #[test]
     fn check_config_sums_up_or_names_file_and_fault() {
         let file = source("follower: {a: 1}\nleader: {a: 22}\n");
         let path = file.path().display().to_string();
-        let output = check_config(file.path()).unwrap();
+        let output = check_config(file.path(), None).unwrap();
         let expected = format!("ok: {path}: 5 bytes for Prometheus as follower, 6 as leader\n");
         assert_eq!(String::from_utf8(output.text).unwrap(), expected);
 
-        let same = check_config(source("follower: {a: 1}\n").path()).unwrap();
-        assert!(String::from_utf8(same.text).unwrap().ends_with("in either role: the leader section adds nothing\n"));
+        let same = check_config(source("follower: {a: 1}\n").path(), None).unwrap();
+        assert!(
+            String::from_utf8(same.text)
+                .unwrap()
+                .ends_with("in either role: the roles differ in nothing that Prometheus sees\n")
+        );
 
-        let error = check_config(source("leader: {}\n").path()).unwrap_err().to_string();
+        let error = check_config(source("leader: {}\n").path(), None).unwrap_err().to_string();
         assert!(error.contains("follower"), "{error}");
-        let error = check_config(Path::new("/nowhere/x.yml")).unwrap_err();
+        let error = check_config(Path::new("/nowhere/x.yml"), None).unwrap_err();
         assert_eq!(error.to_string(), "cannot read /nowhere/x.yml: No such file or directory (os error 2)");
     }
 

@@ -7,6 +7,8 @@ use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use elector_raft::{GroupStatus, MemberKind, MemberStatus};
 
 use crate::api::status::{MemberRole, StatusReport};
+use crate::gate::RemoteStatus;
+use crate::gate::status::RemotePhase;
 use crate::role::{ConfigStatus, Role};
 
 const COLUMNS: u16 = 80;
@@ -24,6 +26,15 @@ pub(super) fn status(report: &StatusReport, now: Duration) -> String {
     if !report.group.members.is_empty() {
         let mut table = table(["", "MEMBER", "KIND", "ROLE", "LAST SEEN", "HEALTH"]);
         table.add_rows(report.group.members.iter().map(|member| row(member, report)));
+        let _ = write!(text, "\n{}", lines(&table));
+    }
+    if let Some(gate) = report.gate.as_ref().filter(|gate| !gate.remotes.is_empty() || !gate.ungated.is_empty()) {
+        let mut table = table(["REMOTE WRITE", "DOES", "SPOOL", "LAST TAKEN", "STATE"]);
+        table.add_rows(gate.remotes.iter().map(remote_row));
+        table.add_rows(gate.ungated.iter().map(|entry| {
+            let state = format!("not gated: {}", entry.reason);
+            [entry.label.clone(), "-".to_owned(), "-".to_owned(), "-".to_owned(), state]
+        }));
         let _ = write!(text, "\n{}", lines(&table));
     }
     if !report.warnings.is_empty() {
@@ -116,6 +127,22 @@ fn row(member: &MemberStatus, report: &StatusReport) -> [String; 6] {
         None => "not heard yet".to_owned(),
     };
     [marker(member), member.name.clone(), kind(member).to_owned(), role.to_owned(), seen, health]
+}
+
+fn remote_row(remote: &RemoteStatus) -> [String; 5] {
+    let does = match remote.phase {
+        RemotePhase::Standby => "stands by",
+        RemotePhase::CatchingUp => "catches up",
+        RemotePhase::Writer => "writes",
+        RemotePhase::HandingOver => "hands over",
+    };
+    let taken = remote.last_accepted_age_ms.map_or_else(|| "never".to_owned(), |ms| ago(Duration::from_millis(ms)));
+    let state = match (&remote.not_shipping, &remote.not_covered_reason) {
+        (Some(_), _) => "not shipping, see below".to_owned(),
+        (None, Some(reason)) => format!("not covered: {reason}"),
+        (None, None) => format!("ok: {}", remote.url),
+    };
+    [remote.name.clone(), does.to_owned(), format!("{} KiB", remote.spool_bytes.div_ceil(1024)), taken, state]
 }
 
 fn marker(member: &MemberStatus) -> String {

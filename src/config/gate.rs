@@ -28,11 +28,7 @@ pub(super) fn resolve(
     witness: bool,
     check: &mut Check,
 ) -> Option<Option<GateSettings>> {
-    let is_on = check.read("remote-write-gate", &raw.gate.remote_write_gate, |text| match text {
-        "on" => Ok(true),
-        "off" => Ok(false),
-        _ => Err("is neither on nor off".into()),
-    });
+    let is_on = is_on(raw, check);
     let spool_bytes_max = check.read("gate-spool-size", &raw.gate.gate_spool_size, size);
     let watermark_period = check.period("watermark-period", &raw.gate.watermark_period);
     let given = present(raw.gate.gate_spool_dir.as_deref()).map(PathBuf::from);
@@ -48,6 +44,15 @@ pub(super) fn resolve(
     };
     let tls_base = output.parent().map(Path::to_owned).unwrap_or_default();
     Some(Some(GateSettings { spool_dir, spool_bytes_max, watermark_period, extra_interval: None, tls_base }))
+}
+
+/// Whether the gate is on.
+pub(super) fn is_on(raw: &RawFlags, check: &mut Check) -> Option<bool> {
+    check.read("remote-write-gate", &raw.gate.remote_write_gate, |text| match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("is neither on nor off".into()),
+    })
 }
 
 fn size(text: &str) -> Result<u64, String> {

@@ -128,11 +128,15 @@ pub enum Command {
         source: PathBuf,
         /// Whose configuration.
         role: Role,
+        /// Where the gate listens; `None`: off.
+        gate: Option<SocketAddr>,
     },
     /// Check the source file.
     CheckConfig {
         /// The two-section source file.
         source: PathBuf,
+        /// Where the gate listens; `None`: off.
+        gate: Option<SocketAddr>,
     },
     /// Show the status of the running sidecar.
     Status {
@@ -174,6 +178,8 @@ pub struct InitSettings {
     pub output: PathBuf,
     /// Its file mode, e.g. 0o640.
     pub output_mode: u32,
+    /// Where the gate will listen; `None`: off.
+    pub gate: Option<SocketAddr>,
 }
 
 /// Where the running sidecar answers on this host.

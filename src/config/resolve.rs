@@ -23,15 +23,19 @@ pub(super) fn command(raw: &RawArgs, facts: &Facts, check: &mut Check) -> Option
     match &raw.command {
         None => {
             if check.boolean("init", &flags.files.init)? {
-                init(flags, check).map(Command::Init)
+                init(flags, facts, check).map(Command::Init)
             } else {
                 settings(flags, facts, check).map(|settings| Command::Run(Box::new(settings)))
             }
         }
         Some(RawCommand::Render { role }) => {
-            source(&flags.files, check).map(|source| Command::Render { source, role: (*role).into() })
+            let (source, gate) = (source(&flags.files, check), gate_address(flags, facts, check));
+            Some(Command::Render { source: source?, role: (*role).into(), gate: gate? })
         }
-        Some(RawCommand::CheckConfig) => source(&flags.files, check).map(|source| Command::CheckConfig { source }),
+        Some(RawCommand::CheckConfig) => {
+            let (source, gate) = (source(&flags.files, check), gate_address(flags, facts, check));
+            Some(Command::CheckConfig { source: source?, gate: gate? })
+        }
         Some(RawCommand::Status { json }) => {
             client(flags, facts, check).map(|client| Command::Status { client, json: *json })
         }
@@ -48,7 +52,7 @@ pub(super) fn command(raw: &RawArgs, facts: &Facts, check: &mut Check) -> Option
     }
 }
 
-fn init(raw: &RawFlags, check: &mut Check) -> Option<InitSettings> {
+fn init(raw: &RawFlags, facts: &Facts, check: &mut Check) -> Option<InitSettings> {
     if check.boolean("witness", &raw.member.witness)? {
         let first = check.setting("init", "true");
         let second = check.setting("witness", "true");
@@ -58,7 +62,8 @@ fn init(raw: &RawFlags, check: &mut Check) -> Option<InitSettings> {
     }
     let (source, output) = (source(&raw.files, check), output(&raw.files, check));
     let output_mode = check.read("output-mode", &raw.files.output_mode, value::file_mode);
-    Some(InitSettings { source: source?, output: output?, output_mode: output_mode? })
+    let gate = gate_address(raw, facts, check);
+    Some(InitSettings { source: source?, output: output?, output_mode: output_mode?, gate: gate? })
 }
 
 fn settings(raw: &RawFlags, facts: &Facts, check: &mut Check) -> Option<Settings> {
@@ -153,6 +158,22 @@ fn admin_address(raw: &RawFlags, facts: &Facts, check: &mut Check) -> Option<Soc
     Some(address)
 }
 
+/// Where the gate of a sidecar with the same flags listens; `Some(None)`: it is off.
+#[expect(clippy::option_option, reason = "off and wrong are different answers")]
+fn gate_address(raw: &RawFlags, facts: &Facts, check: &mut Check) -> Option<Option<SocketAddr>> {
+    if !super::gate::is_on(raw, check)? {
+        return Some(None);
+    }
+    let address = admin_address(raw, facts, check)?;
+    if address.port() == 0 {
+        let rule = "has port 0, but the gate listens there and its port stands in the configuration; write a port, or \
+                    turn the gate off with --remote-write-gate=off";
+        check.value("admin-listen-address", &raw.api.admin_listen_address, rule);
+        return None;
+    }
+    Some(Some(address))
+}
+
 fn source(raw: &RawFiles, check: &mut Check) -> Option<PathBuf> {
     let reason = "the path of the file with the sections `follower` and `leader`";
     check.required("config", raw.config.as_deref(), reason).map(PathBuf::from)
@@ -208,6 +229,7 @@ fn role(raw: &RawFlags, shutdown_grace: Option<Duration>, check: &mut Check) -> 
         readiness: readiness?,
         health: health?,
         demote_timeout: defaults::DEMOTE_TIMEOUT_MAX.min(shutdown_grace? / 2),
+        cover_timeout: shutdown_grace? / 3,
     })
 }
 

@@ -23,11 +23,12 @@ use bytes::Bytes;
 
 use super::client::{Answer, SendError};
 use super::fence::Tenure;
-use super::forward::{Remote, count};
+use super::forward::Remote;
 use super::headers;
 use super::refusal::{Apart, Verdict, verdict};
 use super::spool::{Batch, Format};
 use super::standby::Intake;
+use super::status::count;
 use super::watermark::Outcome;
 use super::wire::{CONTENT_ENCODING, CONTENT_TYPE_V2, VERSION_HEADER_V2, Version, transcode};
 
@@ -50,7 +51,7 @@ const APART_REQUESTS_MAX: u32 = 4096;
 /// Sends the spool of a remote, until requests pass through. To be dropped when the tenure ends.
 pub(super) async fn drain(remote: &Remote, tenure: &Arc<Tenure>) {
     let mut catch_up = CatchUp { remote, tenure, speaks_v2: None, requests_left: APART_REQUESTS_MAX };
-    let (total, _) = remote.shelf.size();
+    let total = remote.shelf.size().batches;
     let (begin, mut gives_turn) = (Instant::now(), false);
     let name = remote.settings().name.clone();
     if total > 0 {
@@ -60,7 +61,7 @@ pub(super) async fn drain(remote: &Remote, tenure: &Arc<Tenure>) {
         match remote.shelf.front().await {
             Ok(Some(batch)) => {
                 let is_long = begin.elapsed() > PACED_AFTER;
-                let intake = match remote.shelf.size().0 {
+                let intake = match remote.shelf.size().batches {
                     0..=CLOSING_BATCHES => Intake::Closed,
                     _ if is_long => Intake::Paced,
                     _ => Intake::Open,
@@ -68,6 +69,7 @@ pub(super) async fn drain(remote: &Remote, tenure: &Arc<Tenure>) {
                 remote.shelf.set_intake(tenure, intake);
                 catch_up.deliver(&batch).await;
                 count(&remote.counts.caught_up);
+                remote.progressed(tenure);
                 gives_turn = !gives_turn;
                 if gives_turn {
                     remote.shelf.give_turn();
@@ -116,6 +118,7 @@ impl CatchUp<'_> {
                 continue;
             };
             let sent = self.send(&batch.format, body.clone()).await;
+            self.remote.note(&sent);
             match rest(sent, &mut backoff) {
                 ControlFlow::Break(answer) => {
                     attempt.outcome = answer.outcome();

@@ -10,8 +10,9 @@
 //! Invariants: a batch that passes through is open in the watermark from before its first byte until its answer, also when
 //! Prometheus leaves in between. Without an answer Prometheus gets 502 or 504 and repeats the request itself.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -22,13 +23,17 @@ use tokio::sync::watch;
 
 use super::answer::{accepted, passed, refusal};
 use super::client::{Answer, Client, SendError};
+use super::cover::Reach;
 use super::fence::Tenure;
+use super::prometheus::QueueSince;
 use super::remote::RemoteSettings;
+use super::runtime::GateSettings;
 use super::spool::{Batch, Format, SpoolError};
-use super::standby::{Route, Shelf};
-use super::watermark::{BatchKey, FUTURE_TOLERANCE, Outcome, Publisher, Timing, Watermark};
+use super::standby::{Phase, Route, Shelf};
+use super::status::{Counts, count};
+use super::watermark::{BatchKey, FUTURE_TOLERANCE, Outcome, Publisher, Timing, Watermark, key, usable};
 use super::wire::{CONTENT_ENCODING, Summary, Version};
-use super::{TimeRange, headers, lock, wall_ms};
+use super::{TimeRange, headers, lock, margin, wall_ms};
 
 /// Changes of authority that one request may meet.
 const ROUTES_MAX: usize = 4;
@@ -36,29 +41,12 @@ const ROUTES_MAX: usize = 4;
 /// Larger bodies are read on a blocking thread.
 const READ_INLINE_BYTES_MAX: usize = 256 << 10;
 
-/// What a remote has seen since the process began.
-#[derive(Debug, Default)]
-pub(super) struct Counts {
-    pub(super) spooled: AtomicU64,
-    pub(super) spool_refused: AtomicU64,
-    pub(super) passed: AtomicU64,
-    pub(super) unanswered: AtomicU64,
-    pub(super) cut: AtomicU64,
-    pub(super) unreadable: AtomicU64,
-    pub(super) bytes: AtomicU64,
-    pub(super) caught_up: AtomicU64,
-    pub(super) catch_up_requests: AtomicU64,
-    pub(super) catch_up_lost: AtomicU64,
-    pub(super) retained_dropped: AtomicU64,
-}
-
-pub(super) fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
-}
-
 /// The writer's progress within one tenure.
 pub(super) struct Progress {
     pub(super) tenure: Arc<Tenure>,
+    pub(super) since: Instant,
+    /// Batches of the spool that have gone out in it.
+    pub(super) caught_up: u64,
     pub(super) watermark: Watermark,
     pub(super) publisher: Publisher,
 }
@@ -67,15 +55,32 @@ pub(super) struct Progress {
 pub(super) struct Remote {
     settings: Mutex<Arc<RemoteSettings>>,
     base: PathBuf,
+    /// Directory of its spool.
+    pub(super) dir: PathBuf,
+    /// What standbys keep below the watermark, in milliseconds.
+    pub(super) margin_ms: AtomicI64,
     pub(super) shelf: Shelf,
     pub(super) progress: Mutex<Option<Progress>>,
     client: Mutex<Option<Client>>,
     /// End-to-end headers of the newest request, with the credentials that a replayed batch goes with.
     live: watch::Sender<Option<HeaderMap>>,
     pub(super) counts: Counts,
-    pub(super) last_accepted: Mutex<Option<Instant>>,
-    /// Since when this remote's queue in the own Prometheus has run unchanged, in Unix milliseconds.
-    pub(super) covered_since_ms: Mutex<i64>,
+    pub(super) seen: Mutex<Seen>,
+    /// Since when this remote's queue in the own Prometheus has run unchanged.
+    pub(super) since: Mutex<Option<QueueSince>>,
+    /// Requests on their way to the remote.
+    in_flight: watch::Sender<usize>,
+}
+
+/// What was seen last.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    /// A request of the own Prometheus.
+    pub(super) received: Option<Instant>,
+    /// A success.
+    pub(super) accepted: Option<Instant>,
+    /// What was no success, if it was the newest answer.
+    pub(super) error: Option<String>,
 }
 
 /// A request of the own Prometheus.
@@ -94,22 +99,51 @@ impl Received {
 }
 
 impl Remote {
-    pub(super) fn new(settings: RemoteSettings, base: PathBuf, shelf: Shelf) -> Self {
+    pub(super) fn new(
+        settings: RemoteSettings,
+        base: PathBuf,
+        dir: PathBuf,
+        shelf: Shelf,
+        since: Option<QueueSince>,
+    ) -> Self {
         Self {
             settings: Mutex::new(Arc::new(settings)),
             base,
+            dir,
+            // Until it is known nothing is dropped.
+            margin_ms: AtomicI64::new(i64::MAX),
             shelf,
             progress: Mutex::new(None),
             client: Mutex::new(None),
             live: watch::Sender::new(None),
             counts: Counts::default(),
-            last_accepted: Mutex::new(None),
-            covered_since_ms: Mutex::new(wall_ms()),
+            seen: Mutex::default(),
+            since: Mutex::new(since),
+            in_flight: watch::Sender::new(0),
         }
     }
 
     pub(super) fn settings(&self) -> Arc<RemoteSettings> {
         lock(&self.settings).clone()
+    }
+
+    /// Sets what standbys keep below the watermark.
+    pub(super) fn set_margin(&self, gate: &GateSettings, longest_interval: Duration) {
+        let deadline = self.settings().queue.batch_send_deadline;
+        let margin = margin::margin(longest_interval, gate.extra_interval, deadline, gate.watermark_period);
+        self.margin_ms.store(i64::try_from(margin.as_millis()).unwrap_or(i64::MAX), Ordering::Relaxed);
+    }
+
+    /// What its cover is judged by. `values`: the group's.
+    pub(super) fn reach(&self, values: &BTreeMap<String, String>) -> Reach {
+        let settings = self.settings();
+        let value = values.get(&key(&settings.name));
+        Reach {
+            since_ms: lock(&self.since).as_ref().map(|since| since.since_ms),
+            watermark_ms: value.and_then(|value| usable(value, &settings.url.id(), i64::MAX)),
+            margin_ms: self.margin_ms.load(Ordering::Relaxed),
+            now_ms: wall_ms(),
+        }
     }
 
     /// Replaces the settings; connections with other ones end when their requests have. A new URL starts its watermark anew.
@@ -132,12 +166,14 @@ impl Remote {
     /// Answers a request of the own Prometheus.
     pub(super) async fn handle(&self, headers: &HeaderMap, body: Bytes) -> Response<Body> {
         let received = Arc::new(self.read(headers, body).await);
+        lock(&self.seen).received = Some(Instant::now());
         self.live.send_replace(Some(received.headers.clone()));
         for _ in 0..ROUTES_MAX {
             let batch = received.clone();
             match self.shelf.route(move || batch.to_batch()).await {
                 Ok(Route::Spooled) => {
                     count(&self.counts.spooled);
+                    self.keeps(&received);
                     return accepted(received.summary.as_ref());
                 }
                 Err(error) => {
@@ -159,7 +195,7 @@ impl Remote {
                         return refusal(StatusCode::SERVICE_UNAVAILABLE, message);
                     }
                     Ok(Some(answer)) => {
-                        count(&self.counts.passed);
+                        self.counts.answered(answer.status);
                         return passed(answer);
                     }
                 },
@@ -171,10 +207,26 @@ impl Remote {
     /// Sends a request through; `None`: too many are open.
     async fn forward(&self, tenure: &Arc<Tenure>, received: &Received) -> Result<Option<Answer>, SendError> {
         let Some(mut attempt) = self.begin(tenure, &received.body, received.range()) else { return Ok(None) };
-        let answer = self.client(tenure).send(received.headers.clone(), received.body.clone()).await?;
+        let sent = self.client(tenure).send(received.headers.clone(), received.body.clone()).await;
+        self.note(&sent);
+        let answer = sent?;
         attempt.outcome = answer.outcome();
         drop(attempt);
         Ok(Some(answer))
+    }
+
+    /// A batch that is spooled while leadership is being handed over is not finished: the final watermark must not claim it.
+    fn keeps(&self, received: &Received) {
+        let Some(range) = received.range() else { return };
+        let mut progress = lock(&self.progress);
+        let gives_way = matches!(self.shelf.phase(), Phase::Standby);
+        if let Some(progress) = progress.as_mut().filter(|_| gives_way) {
+            let key = BatchKey::of(&received.body);
+            // Too many are open: their floors hold the watermark.
+            if progress.watermark.begin(key, range) {
+                progress.watermark.end(key, Outcome::Again { retry_after: None }, Instant::now());
+            }
+        }
     }
 
     /// Opens a batch in the watermark; `None`: too many are open.
@@ -192,7 +244,30 @@ impl Remote {
             }
         }
         let outcome = Outcome::Again { retry_after: None };
+        self.in_flight.send_modify(|count| *count += 1);
         Some(Attempt { remote: self, tenure: tenure.clone(), key, outcome })
+    }
+
+    /// Keeps the newest answer in mind, or why there is none.
+    pub(super) fn note(&self, sent: &Result<Answer, SendError>) {
+        let error = match sent {
+            Ok(answer) if answer.status.is_success() => None,
+            Ok(answer) => Some(format!("the remote answers {} {}", answer.status.as_u16(), answer.text())),
+            Err(SendError::Ended) => return,
+            Err(error) => Some(error.to_string()),
+        };
+        lock(&self.seen).error = error;
+    }
+
+    /// A batch of the spool has gone out.
+    pub(super) fn progressed(&self, tenure: &Arc<Tenure>) {
+        self.with_progress(tenure, |progress| progress.caught_up += 1);
+    }
+
+    /// Completes when no request is on its way.
+    pub(super) async fn is_idle(&self) {
+        // The sender is this remote's own: there is always a value.
+        let _ = self.in_flight.subscribe().wait_for(|count| *count == 0).await;
     }
 
     /// The client for the present settings within a tenure.
@@ -229,7 +304,8 @@ impl Remote {
         let settings = self.settings();
         let watermark = Watermark::new(timing(&settings, period), Instant::now());
         let publisher = Publisher::new(&settings.url.id(), period, current);
-        *lock(&self.progress) = Some(Progress { tenure: tenure.clone(), watermark, publisher });
+        let since = Instant::now();
+        *lock(&self.progress) = Some(Progress { tenure: tenure.clone(), since, caught_up: 0, watermark, publisher });
         self.shelf.catch_up(tenure);
     }
 
@@ -296,9 +372,10 @@ pub(super) struct Attempt<'a> {
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
+        self.remote.in_flight.send_modify(|count| *count = count.saturating_sub(1));
         let now = Instant::now();
         if self.outcome == (Outcome::Final { accepted: true }) {
-            *lock(&self.remote.last_accepted) = Some(now);
+            lock(&self.remote.seen).accepted = Some(now);
         }
         self.remote.with_progress(&self.tenure, |progress| progress.watermark.end(self.key, self.outcome, now));
     }

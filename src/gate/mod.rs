@@ -16,19 +16,24 @@
 //! - [`runtime`]: the gate of a process, which holds all of it together
 
 mod answer;
+mod chores;
 mod client;
+mod cover;
 mod dial;
 mod drain;
 pub mod fence;
 mod forward;
+mod handover;
 mod headers;
 pub mod listener;
 pub mod margin;
+mod prometheus;
 mod refusal;
 pub mod remote;
 pub mod runtime;
 pub mod spool;
 mod standby;
+pub mod status;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -40,7 +45,9 @@ pub mod wire;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-pub use self::runtime::{Gate, GateError, GateSettings, RemoteStatus};
+pub use self::prometheus::GateCover;
+pub use self::runtime::{Gate, GateError, GateSettings, Routes};
+pub use self::status::{GateStatus, RemoteStatus, UngatedStatus};
 
 /// Lowest and highest timestamp of a batch, both inclusive, in Unix milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

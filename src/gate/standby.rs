@@ -19,12 +19,13 @@
 //! Failure: a full spool or disk refuses the request (503), Prometheus keeps it. The disk is used on blocking threads.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 
 use super::fence::Tenure;
+use super::lock;
 use super::spool::{Batch, Dropped, Recovered, Spool, SpoolError};
 
 /// Longest time for which a request waits for the end of a catch-up.
@@ -69,10 +70,27 @@ pub(super) enum Route {
     Through(Arc<Tenure>),
 }
 
+/// What a spool holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Size {
+    pub(super) batches: u64,
+    pub(super) bytes: u64,
+    /// Arrival of the oldest batch, in Unix milliseconds.
+    pub(super) oldest_ms: Option<i64>,
+}
+
+impl Size {
+    fn of(spool: &Spool) -> Self {
+        Self { batches: spool.len(), bytes: spool.bytes(), oldest_ms: spool.oldest_ms() }
+    }
+}
+
 /// A remote's spool and phase.
 #[derive(Clone)]
 pub(super) struct Shelf {
     spool: Arc<Mutex<Spool>>,
+    /// What is in it, for those who must not wait for the disk.
+    size: Arc<Mutex<Size>>,
     phase: Arc<watch::Sender<Phase>>,
     /// Requests that may enter while the intake is paced.
     turns: Arc<Semaphore>,
@@ -82,9 +100,10 @@ impl Shelf {
     /// Opens the spool of a directory. Blocking.
     pub(super) fn open(dir: &Path, bytes_max: u64) -> Result<(Self, Recovered), SpoolError> {
         let (spool, recovered) = Spool::open(dir, bytes_max)?;
+        let size = Arc::new(Mutex::new(Size::of(&spool)));
         let phase = Arc::new(watch::Sender::new(Phase::Standby));
         let turns = Arc::new(Semaphore::new(0));
-        Ok((Self { spool: Arc::new(Mutex::new(spool)), phase, turns }, recovered))
+        Ok((Self { spool: Arc::new(Mutex::new(spool)), size, phase, turns }, recovered))
     }
 
     /// Decides about a request, and spools it unless it passes through. `batch` makes it.
@@ -95,8 +114,7 @@ impl Shelf {
             return Ok(Route::Through(tenure.clone()));
         }
         let this = self.clone();
-        blocking(move || {
-            let mut spool = this.lock();
+        self.with_spool(move |spool| {
             // The phase may have changed meanwhile; it becomes Writer under this lock only.
             if let Some(tenure) = this.phase.borrow().writer() {
                 return Ok(Route::Through(tenure.clone()));
@@ -167,16 +185,14 @@ impl Shelf {
 
     /// The oldest batch.
     pub(super) async fn front(&self) -> Result<Option<Batch>, SpoolError> {
-        let this = self.clone();
-        blocking(move || this.lock().front().map(Option::<&Batch>::cloned)).await
+        self.with_spool(|spool| spool.front().map(Option::<&Batch>::cloned)).await
     }
 
     /// Removes the oldest batch, which was answered for good. Nothing once another phase has begun: then it may be
     /// another batch.
     pub(super) async fn pop(&self, within: &Arc<Tenure>) -> Result<(), SpoolError> {
         let (this, within) = (self.clone(), within.clone());
-        blocking(move || {
-            let mut spool = this.lock();
+        self.with_spool(move |spool| {
             if !this.phase.borrow().is_catching_up(&within) {
                 return Ok(());
             }
@@ -188,8 +204,7 @@ impl Shelf {
     /// Lets requests pass if nothing is left in the spool.
     pub(super) async fn pass_through(&self, tenure: &Arc<Tenure>) -> bool {
         let (this, tenure) = (self.clone(), tenure.clone());
-        blocking(move || {
-            let spool = this.lock();
+        self.with_spool(move |spool| {
             let may = spool.is_empty() && this.phase.borrow().is_catching_up(&tenure);
             if may {
                 this.phase.send_replace(Phase::Writer(tenure));
@@ -202,8 +217,7 @@ impl Shelf {
     /// Drops what nobody needs, on a standby: what was received up to `bound_ms`, and before `limit_ms`.
     pub(super) async fn retain(&self, bound_ms: Option<i64>, limit_ms: i64) -> Result<Dropped, SpoolError> {
         let this = self.clone();
-        blocking(move || {
-            let mut spool = this.lock();
+        self.with_spool(move |spool| {
             if !matches!(*this.phase.borrow(), Phase::Standby) {
                 return Ok(Dropped::default());
             }
@@ -220,14 +234,21 @@ impl Shelf {
         self.phase.borrow().clone()
     }
 
-    /// Batches and bytes in the spool.
-    pub(super) fn size(&self) -> (u64, u64) {
-        let spool = self.lock();
-        (spool.len(), spool.bytes())
+    /// What the spool holds, as of the last use of it: does not wait for the disk.
+    pub(super) fn size(&self) -> Size {
+        *lock(&self.size)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Spool> {
-        self.spool.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Works on the spool, on a blocking thread.
+    async fn with_spool<T: Send + 'static>(&self, work: impl FnOnce(&mut Spool) -> T + Send + 'static) -> T {
+        let this = self.clone();
+        blocking(move || {
+            let mut spool = lock(&this.spool);
+            let outcome = work(&mut spool);
+            *lock(&this.size) = Size::of(&spool);
+            outcome
+        })
+        .await
     }
 }
 

@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use super::remote::{ClientSettings, QueueSettings, RemoteSettings, RemoteUrl};
 use super::wire::testing::{body, message, v1, v2};
 use super::wire::{CONTENT_TYPE_V2, Version};
-use super::{Gate, GateSettings, lock};
+use super::{Gate, GateSettings, Routes, lock};
 
 /// Settings of a remote `r` with a URL.
 pub(super) fn settings(url: &str) -> RemoteSettings {
@@ -34,6 +34,11 @@ pub(super) fn settings(url: &str) -> RemoteSettings {
         queue: QueueSettings { batch_send_deadline: Duration::ZERO, max_backoff: Duration::ZERO },
         line: 1,
     }
+}
+
+/// A render with these remotes.
+pub(super) fn routes(remotes: &[RemoteSettings]) -> Routes {
+    Routes { remotes: remotes.to_vec(), ..Routes::default() }
 }
 
 /// Authority without an end.
@@ -54,6 +59,11 @@ pub(super) fn follows(term: u64) -> Leadership {
 
 /// A sample: series and Unix milliseconds.
 pub(super) type Point = (String, i64);
+
+/// Points with names of their own.
+pub(super) fn owned(points: &[(&str, i64)]) -> Vec<Point> {
+    points.iter().map(|&(name, at)| (name.to_owned(), at)).collect()
+}
 
 fn label(name: &str, value: &str) -> v1::Label {
     v1::Label { name: name.into(), value: value.into() }
@@ -153,6 +163,8 @@ struct Store {
     /// Answers instead of storing, first to last.
     answers: Vec<(u16, &'static [(&'static str, &'static str)])>,
     delay: Duration,
+    /// Requests that have arrived, answered or not.
+    arrived: usize,
 }
 
 /// A receiver of remote write.
@@ -179,6 +191,7 @@ impl Receiver {
             seen: Vec::new(),
             answers: Vec::new(),
             delay: Duration::ZERO,
+            arrived: 0,
         };
         let receiver = Self { address, store: Arc::new(Mutex::new(store)) };
         let accepting = receiver.clone();
@@ -214,7 +227,11 @@ impl Receiver {
     async fn answer(self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
         let (parts, body) = request.into_parts();
         let Ok(body) = body.collect().await else { return Ok(Response::new(Full::default())) };
-        let delay = lock(&self.store).delay;
+        let delay = {
+            let mut store = lock(&self.store);
+            store.arrived += 1;
+            store.delay
+        };
         tokio::time::sleep(delay).await;
         Ok(lock(&self.store).take(&parts, &body.to_bytes()))
     }
@@ -227,6 +244,11 @@ impl Receiver {
     /// Takes its time.
     pub(super) fn set_delay(&self, delay: Duration) {
         lock(&self.store).delay = delay;
+    }
+
+    /// Requests that have arrived, answered or not.
+    pub(super) fn arrived(&self) -> usize {
+        lock(&self.store).arrived
     }
 
     pub(super) fn seen(&self) -> Vec<Seen> {
@@ -320,8 +342,22 @@ impl Member {
     }
 
     pub(super) async fn start_with(remote: RemoteSettings, spool_bytes_max: u64) -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        Self::start_in(TempDir::new().unwrap(), remote, spool_bytes_max).await
+    }
+
+    /// A member that finds files of an earlier process beside its spool.
+    pub(super) async fn start_over(remote: RemoteSettings, files: &[(&str, &[u8])]) -> Self {
         let dir = TempDir::new().unwrap();
+        let spool = dir.path().join("gate").join(&remote.name);
+        std::fs::create_dir_all(&spool).unwrap();
+        for (name, content) in files {
+            std::fs::write(spool.join(name), content).unwrap();
+        }
+        Self::start_in(dir, remote, 64 << 20).await
+    }
+
+    async fn start_in(dir: TempDir, remote: RemoteSettings, spool_bytes_max: u64) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let (handle, ends) = GroupHandle::new();
         let GroupEnds { leadership, status, values, eligibility, mut requests } = ends;
         let published: Arc<Mutex<Vec<(String, String)>>> = Arc::default();
@@ -342,7 +378,7 @@ impl Member {
             tls_base: dir.path().to_owned(),
         };
         let gate = Gate::start(settings, handle).unwrap();
-        gate.apply(&[remote], Duration::ZERO).await.unwrap();
+        gate.apply(routes(&[remote])).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = super::listener::router(gate.clone()).into_make_service_with_connect_info::<SocketAddr>();
@@ -367,11 +403,11 @@ impl Member {
 
     /// Waits for a phase.
     pub(super) async fn is(&self, phase: &str) {
-        eventually(&format!("{phase}, not {:?}", self.gate.status()), || self.status().phase == phase).await;
+        eventually(&format!("{phase}, not {:?}", self.gate.status()), || self.status().phase.name() == phase).await;
     }
 
     pub(super) fn status(&self) -> super::RemoteStatus {
-        self.gate.status().remove(0)
+        self.gate.status().remotes.remove(0)
     }
 }
 

@@ -13,6 +13,7 @@ mod control;
 mod discovery;
 mod election;
 mod exposition;
+mod gate;
 mod notifier;
 mod process;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 pub use exposition::Format;
+pub use gate::GateProbe;
 pub use notifier::NotifierMetrics;
 
 use crate::discovery::LookupStatus;
@@ -59,6 +61,11 @@ impl Metrics {
     /// Adds the families about discovery.
     pub fn register_discovery(&mut self, lookups: watch::Receiver<LookupStatus>) {
         self.registry.register_collector(Box::new(discovery::DiscoveryCollector::new(lookups)));
+    }
+
+    /// Adds the families about the remote-write gate.
+    pub fn register_gate(&mut self, probe: GateProbe) {
+        self.registry.register_collector(Box::new(gate::GateCollector::new(probe)));
     }
 
     /// Adds the metrics of the process (`--runtime-metrics`).

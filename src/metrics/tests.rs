@@ -9,6 +9,8 @@ use elector_raft::{Authority, GroupEnds, GroupHandle, GroupStatus, Leadership, M
 use tokio::sync::{mpsc, watch};
 
 use super::*;
+use crate::gate::status::{CatchUpStatus, CountsStatus, RemotePhase};
+use crate::gate::{GateStatus, RemoteStatus};
 use crate::proxy::{Answered, ProxyMetrics};
 use crate::role::{ConfigStatus, RoleStatus};
 
@@ -26,6 +28,7 @@ fn everything() -> (Metrics, GroupEnds) {
         api_url: String::new(),
         prometheus_url: String::new(),
         eligible: None,
+        prepared: None,
         eligibility_reason: String::new(),
         last_contact_ms: None,
     };
@@ -52,6 +55,7 @@ fn everything() -> (Metrics, GroupEnds) {
     let mut metrics = Metrics::new("prom-\"0\"", &group, Some((&role, &notifier)));
     let lookups = LookupStatus { answered: 3, not_found: 1, failed: 2, ..LookupStatus::default() };
     metrics.register_discovery(watch::channel(lookups).1);
+    metrics.register_gate(Box::new(gate_status));
     let proxy = ProxyMetrics::default();
     proxy.answered(Answered::Leader, http::StatusCode::OK);
     proxy.register(metrics.registry_mut());
@@ -60,6 +64,28 @@ fn everything() -> (Metrics, GroupEnds) {
     notifier.errors.inc_by(2);
     notifier.duration.observe(0.02);
     (metrics, ends)
+}
+
+/// A writer in the middle of a takeover, and a standby that has just begun.
+fn gate_status() -> GateStatus {
+    let counts = CountsStatus { bytes: 4096, spooled: 3, accepted: 2, cut: 1, ..CountsStatus::default() };
+    let writer = RemoteStatus {
+        name: "mimir".to_owned(),
+        phase: RemotePhase::CatchingUp,
+        last_accepted_age_ms: Some(1_500),
+        watermark_ms: Some(1_700_000_000_250),
+        watermark_age_ms: Some(-250),
+        covered: true,
+        spool_batches: 7,
+        spool_bytes: 700,
+        spool_bytes_max: 1 << 20,
+        spool_oldest_age_ms: Some(9_000),
+        catch_up: Some(CatchUpStatus { for_ms: 10, batches_sent: 3, batches_left: 7 }),
+        counts,
+        ..RemoteStatus::default()
+    };
+    let standby = RemoteStatus { name: "b\"c".to_owned(), ..RemoteStatus::default() };
+    GateStatus { remotes: vec![standby, writer], ..GateStatus::default() }
 }
 
 /// The exposition without the families of the process, whose values nobody knows.

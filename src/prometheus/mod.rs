@@ -6,6 +6,7 @@ pub(crate) mod health;
 pub(crate) mod probe;
 mod readiness;
 pub(crate) mod reload;
+pub mod running;
 pub(crate) mod watch;
 
 use std::time::Duration;

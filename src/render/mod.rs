@@ -28,10 +28,12 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 
 pub use self::error::{Position, RenderError, RenderErrorKind};
-pub use self::gate::{Gated, Ungated, UngatedReason, render_gated};
+pub use self::gate::{Gated, RunningConfig, Ungated, UngatedReason, read_running, render_gated};
 use self::source::Source;
 use self::tree::{NodeId, Tree};
 use crate::role::Role;
@@ -81,6 +83,17 @@ impl Rendered {
     /// Whether a change of role needs no other configuration.
     pub fn is_role_independent(&self) -> bool {
         self.follower == self.leader
+    }
+}
+
+/// Renders as a sidecar does whose gate is at this address, or off.
+///
+/// # Errors
+/// As [`render`] and [`render_gated`].
+pub fn render_for(source: &[u8], gate: Option<SocketAddr>) -> Result<Rendered, RenderError> {
+    match gate {
+        Some(gate) => render_gated(source, gate).map(|gated| gated.rendered),
+        None => render(source),
     }
 }
 

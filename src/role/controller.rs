@@ -22,7 +22,7 @@ use tracing::warn;
 use super::runner::{Output, Parts, Runner};
 use super::state::{Event, Policy, State};
 use super::variants::{Config, Renderer};
-use super::{Role, RoleHandle, RoleSettings};
+use super::{Companion, Role, RoleHandle, RoleSettings};
 use crate::metrics::NotifierMetrics;
 use crate::prometheus::client::{self, ClientError};
 use crate::prometheus::file::{self, FileError};
@@ -81,6 +81,7 @@ impl RoleController {
         group: GroupHandle,
         renderer: Renderer,
         metrics: NotifierMetrics,
+        companion: Option<Companion>,
     ) -> Result<(RoleHandle, Self), RoleError> {
         let output = Output {
             path: settings.output.clone(),
@@ -101,6 +102,7 @@ impl RoleController {
             max_attempts: notify.max_attempts,
             retry_delay: notify.retry_delay,
             demote_timeout: settings.demote_timeout,
+            cover_timeout: settings.cover_timeout,
         };
         let (commands_tx, commands) = mpsc::channel(COMMANDS_MAX);
         let (status, status_rx) = watch::channel(Arc::default());
@@ -113,6 +115,7 @@ impl RoleController {
             commands,
             status,
             events: mpsc::channel(EVENTS_MAX),
+            companion,
         });
         let prober = Prober::new(http, &notify.url, &settings.health, settings.readiness.clone());
         let source = SourceWatch::new(settings.source.clone(), &source);

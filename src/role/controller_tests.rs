@@ -93,6 +93,7 @@ impl Bench {
                 failure_threshold: 3,
             },
             demote_timeout: Duration::from_secs(5),
+            cover_timeout: Duration::from_secs(5),
         };
         Self { dir, settings, prometheus, address, server }
     }
@@ -100,7 +101,7 @@ impl Bench {
     fn build(&self) -> Result<(GroupEnds, RoleHandle, RoleController), RoleError> {
         let (group, ends) = GroupHandle::new();
         let (handle, controller) =
-            RoleController::build(&self.settings, group, renderer(), NotifierMetrics::default())?;
+            RoleController::build(&self.settings, group, renderer(), NotifierMetrics::default(), None)?;
         Ok((ends, handle, controller))
     }
 

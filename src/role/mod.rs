@@ -26,6 +26,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -48,6 +49,9 @@ pub struct RoleSettings {
     pub health: HealthSettings,
     /// Longest time that a planned handover waits for the follower configuration to be in force.
     pub demote_timeout: Duration,
+    /// Longest time that a leader which shuts down waits for a member that is prepared; another handover waits for
+    /// `demote_timeout`.
+    pub cover_timeout: Duration,
 }
 
 /// Role whose configuration is wanted or in force.
@@ -96,6 +100,32 @@ pub struct ConfigStatus {
     pub last_error: Option<String>,
     /// Warnings of the source file in use.
     pub warnings: Vec<String>,
+}
+
+/// Whether this member could take the leader's work over without losing anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cover {
+    /// There is something that can be lost: a handover waits a while for a member that is prepared.
+    pub matters: bool,
+    /// This member is prepared.
+    pub prepared: bool,
+}
+
+impl Default for Cover {
+    fn default() -> Self {
+        Self { matters: false, prepared: true }
+    }
+}
+
+/// What works beside role control on the leader's authority, and is asked to give way before that is handed over.
+#[derive(Clone)]
+pub struct Companion {
+    /// Whether this member is prepared.
+    pub cover: watch::Receiver<Cover>,
+    /// Stops acting as the leader, within a bound of its own.
+    pub give_way: Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>,
+    /// The handover has ended, one way or the other.
+    pub resume: Arc<dyn Fn() + Send + Sync>,
 }
 
 /// A request to role control.

@@ -22,6 +22,13 @@ pub(super) fn sentence(state: &State) -> String {
             }
             text
         }
+        Some(Leaving::AwaitingCover { cause, .. }) => {
+            let why = handover(cause);
+            format!(
+                "leads on, and gives leadership up ({why}) as soon as a member could take over without a gap; {}",
+                progress(state)
+            )
+        }
         Some(Leaving::Demoting { cause, .. }) if state.leads() => {
             let why = handover(cause);
             format!("gives leadership up ({why}) once the follower configuration is in force; {}", progress(state))
@@ -124,17 +131,20 @@ pub(super) fn eligibility(state: &State) -> Eligibility {
 
 /// The same for the group, from which a planned handover is kept until it is due.
 pub(super) fn told(state: &State) -> Eligibility {
-    let waits = matches!(state.leaving, Some(Leaving::Demoting { .. }))
-        || (state.cordoned && state.leaving.is_none() && !state.cordon_left_to_group);
+    // Also while it hands over: told earlier, the group would do so itself, before the companion has given way.
+    let waits = state.leaving.is_some() || (state.cordoned && !state.cordon_left_to_group);
     if !(waits && state.leads()) {
         return eligibility(state);
     }
     let mut ability = ability(state);
+    let waits_for = match &state.leaving {
+        Some(Leaving::AwaitingCover { .. }) => "leads until a member could take over without a gap",
+        Some(Leaving::Demoting { .. }) => "leads until the follower configuration is in force",
+        Some(Leaving::HandingOver { .. }) => return ability,
+        None => "cordoned, and leads until another member can take over",
+    };
     if ability.eligible {
-        ability.reason = match &state.leaving {
-            Some(_) => "leads until the follower configuration is in force".to_owned(),
-            None => "cordoned, and leads until another member can take over".to_owned(),
-        };
+        waits_for.clone_into(&mut ability.reason);
     }
     ability
 }
@@ -162,7 +172,7 @@ fn ability(state: &State) -> Eligibility {
         let error = state.retry.error.as_deref().unwrap_or("it is being asked");
         return no(&format!("Prometheus has not loaded a configuration of this sidecar yet: {error}"));
     }
-    Eligibility { eligible: true, reason: "Prometheus is ready and healthy".to_owned() }
+    Eligibility { eligible: true, prepared: state.cover.prepared, reason: "Prometheus is ready and healthy".to_owned() }
 }
 
 fn can_lead(state: &State) -> bool {
@@ -170,12 +180,12 @@ fn can_lead(state: &State) -> bool {
 }
 
 fn no(reason: &str) -> Eligibility {
-    Eligibility { eligible: false, reason: reason.to_owned() }
+    Eligibility { reason: reason.to_owned(), ..Eligibility::default() }
 }
 
 /// The status for the API; `applied_at_unix_ms` is the runner's to fill in.
 pub(super) fn status(state: &State, reason: String) -> RoleStatus {
-    let Eligibility { eligible, reason: eligibility_reason } = eligibility(state);
+    let Eligibility { eligible, reason: eligibility_reason, .. } = eligibility(state);
     let errors: Vec<_> = state.source_error.iter().chain(&state.retry.error).cloned().collect();
     // Equal configurations need no reload when the role changes: then the role in force is the wanted one.
     let applied_role = if state.in_force() { state.wanted } else { state.applied }.map(|target| target.role);

@@ -21,7 +21,7 @@ use tracing::{info, warn};
 use super::state::{Action, Event, Failure, Others, State};
 use super::step::step;
 use super::variants::Target;
-use super::{Role, RoleCommand, RoleStatus, reason};
+use super::{Companion, Role, RoleCommand, RoleStatus, reason};
 use crate::prometheus::file::{self, Replaced};
 use crate::prometheus::reload::Reload;
 
@@ -46,6 +46,8 @@ pub(super) struct Parts<R> {
     pub(super) commands: mpsc::Receiver<RoleCommand>,
     pub(super) status: watch::Sender<Arc<RoleStatus>>,
     pub(super) events: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
+    /// What gives way before a handover.
+    pub(super) companion: Option<Companion>,
 }
 
 type Reply = oneshot::Sender<Result<String, String>>;
@@ -62,6 +64,7 @@ pub(super) struct Runner<R> {
     applied_at_unix_ms: Option<u64>,
     events_tx: mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
+    companion: Option<Companion>,
     /// Ends all of them when the runner ends.
     tasks: JoinSet<()>,
     replies: HashMap<u64, Reply>,
@@ -83,6 +86,7 @@ impl<R: Reload> Runner<R> {
             applied_at_unix_ms: None,
             events_tx: parts.events.0,
             events: parts.events.1,
+            companion: parts.companion,
             tasks: JoinSet::new(),
             replies: HashMap::new(),
             last_id: 0,
@@ -107,6 +111,7 @@ impl<R: Reload> Runner<R> {
         self.take_leadership(false);
         let others = Others::of(&self.group.status.borrow_and_update());
         self.feed(Event::Others(others));
+        self.follow_cover();
         while !self.finished {
             let wake_at = self.state.wake_at().map(Instant::from_std);
             tokio::select! {
@@ -129,6 +134,19 @@ impl<R: Reload> Runner<R> {
             }
             while self.tasks.try_join_next().is_some() {}
         }
+    }
+
+    fn follow_cover(&mut self) {
+        let Some(mut cover) = self.companion.as_ref().map(|companion| companion.cover.clone()) else { return };
+        let events = self.events();
+        self.spawn(async move {
+            loop {
+                let now = *cover.borrow_and_update();
+                if events.send(Event::Cover(now)).await.is_err() || cover.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
     }
 
     fn take_leadership(&mut self, ended: bool) {
@@ -206,9 +224,15 @@ impl<R: Reload> Runner<R> {
             Action::Write(target) => self.write(target),
             Action::Reload(target) => self.reload(target),
             Action::HandOver(reason) => {
-                let (group, events) = (self.group.clone(), self.events_tx.clone());
+                let (group, events, companion) = (self.group.clone(), self.events_tx.clone(), self.companion.clone());
                 self.spawn(async move {
+                    if let Some(companion) = &companion {
+                        (companion.give_way)().await;
+                    }
                     let result = group.hand_over(reason).await;
+                    if let Some(companion) = &companion {
+                        (companion.resume)();
+                    }
                     match &result {
                         Ok(leader) => info!("leadership handed over to {leader}"),
                         Err(error) => warn!(%error, "leadership was not handed over"),

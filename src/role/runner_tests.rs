@@ -73,7 +73,12 @@ impl Bench {
         let (commands_tx, commands) = mpsc::channel(4);
         let (status, status_rx) = watch::channel(Arc::default());
         let (events_tx, events) = mpsc::channel(16);
-        let policy = Policy { max_attempts: 5, retry_delay: Duration::from_secs(10), demote_timeout: DEMOTE_TIMEOUT };
+        let policy = Policy {
+            max_attempts: 5,
+            retry_delay: Duration::from_secs(10),
+            demote_timeout: DEMOTE_TIMEOUT,
+            cover_timeout: DEMOTE_TIMEOUT,
+        };
         let runner = Runner::new(Parts {
             state: State::new(policy, Some(Arc::new(config(1))), None),
             group,
@@ -83,6 +88,7 @@ impl Bench {
             commands,
             status,
             events: (events_tx.clone(), events),
+            companion: None,
         });
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(runner.run(shutdown.clone()));
@@ -129,6 +135,7 @@ impl Bench {
                 api_url: String::new(),
                 prometheus_url: String::new(),
                 eligible: Some(true),
+                prepared: Some(true),
                 eligibility_reason: String::new(),
                 last_contact_ms: Some(1),
             }];

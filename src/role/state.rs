@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use elector_raft::{CommandError, Eligibility, GroupStatus, Leadership, MemberKind};
 
-use super::Role;
 use super::variants::{Config, ConfigHash, Target};
+use super::{Cover, Role};
 use crate::prometheus::health::Running;
 use crate::prometheus::probe::PrometheusState;
 
@@ -19,6 +19,8 @@ pub(super) struct Policy {
     pub(super) retry_delay: Duration,
     /// Longest time that a planned handover waits for the follower configuration to be in force.
     pub(super) demote_timeout: Duration,
+    /// Longest time that a shutdown waits for a prepared successor.
+    pub(super) cover_timeout: Duration,
 }
 
 /// Something happened.
@@ -30,6 +32,8 @@ pub(super) enum Event {
     Leadership(Leadership),
     /// Whether other members could lead.
     Others(Others),
+    /// Whether this member could take over without losing anything.
+    Cover(Cover),
     /// The local Prometheus changed.
     Prometheus(PrometheusState),
     /// The source file changed: its configuration, or why it is invalid.
@@ -93,7 +97,9 @@ pub(super) enum Action {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Others {
     pub(super) eligible: bool,
-    /// Why not, member by member.
+    /// One of these could take over without losing anything.
+    pub(super) prepared: bool,
+    /// Why none could lead, member by member.
     pub(super) detail: String,
 }
 
@@ -104,9 +110,10 @@ impl Others {
             .iter()
             .filter(|m| !m.this && matches!(m.kind, MemberKind::Voter | MemberKind::Learner))
             .collect();
-        let eligible = others.iter().any(|m| m.kind == MemberKind::Voter && m.eligible == Some(true));
-        if eligible {
-            return Self { eligible, detail: String::new() };
+        let mut able = others.iter().filter(|m| m.kind == MemberKind::Voter && m.eligible == Some(true)).peekable();
+        if able.peek().is_some() {
+            let prepared = able.any(|m| m.prepared == Some(true));
+            return Self { eligible: true, prepared, detail: String::new() };
         }
         let words: Vec<_> = others
             .iter()
@@ -117,7 +124,7 @@ impl Others {
             })
             .collect();
         let detail = if words.is_empty() { "there is no other data replica".to_owned() } else { words.join("; ") };
-        Self { eligible, detail }
+        Self { eligible: false, prepared: false, detail }
     }
 }
 
@@ -149,6 +156,8 @@ pub(super) enum Cause {
 /// A planned handover under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Leaving {
+    /// A member is waited for that could take over without losing anything; this one leads on meanwhile.
+    AwaitingCover { cause: Cause, until: Instant },
     /// The follower configuration is being put in force; authority is kept meanwhile.
     Demoting { cause: Cause, deadline: Instant },
     /// The group hands over.
@@ -169,6 +178,7 @@ pub(super) struct State {
     /// Authority at the last step.
     pub(super) held: bool,
     pub(super) others: Others,
+    pub(super) cover: Cover,
     pub(super) prometheus: PrometheusState,
     /// The last good configuration.
     pub(super) config: Option<Arc<Config>>,
@@ -205,6 +215,7 @@ impl State {
             leadership: Leadership::default(),
             held: false,
             others: Others::default(),
+            cover: Cover::default(),
             prometheus: PrometheusState::default(),
             file: config.as_ref().map(|config| config.target(Role::Follower).hash),
             config,
@@ -229,6 +240,21 @@ impl State {
         self.held || self.leadership.leader.as_ref().is_some_and(|leader| leader.is_self)
     }
 
+    /// Whether it acts as the leader: with authority, and not giving it up already.
+    pub(super) fn acts(&self) -> bool {
+        match &self.leaving {
+            None => self.held && !self.shutting_down,
+            Some(Leaving::AwaitingCover { .. }) => self.held,
+            Some(Leaving::Demoting { .. } | Leaving::HandingOver { .. }) => false,
+        }
+    }
+
+    /// Whether a handover would lose something that waiting could save.
+    pub(super) fn awaits_cover(&self) -> bool {
+        let flushes = self.prometheus.running != Running::No;
+        self.cover.matters && self.leads() && !self.others.prepared && flushes
+    }
+
     /// Whether the wanted configuration is in force.
     pub(super) fn in_force(&self) -> bool {
         self.wanted.is_some_and(|wanted| self.applied.is_some_and(|applied| applied.hash == wanted.hash))
@@ -246,6 +272,7 @@ impl State {
     pub(super) fn wake_at(&self) -> Option<Instant> {
         let authority = self.held.then(|| self.leadership.authority_deadline()).flatten();
         let handover = match &self.leaving {
+            Some(Leaving::AwaitingCover { until, .. }) => Some(*until),
             Some(Leaving::Demoting { deadline, .. }) => Some(*deadline),
             _ => None,
         };
@@ -270,6 +297,7 @@ mod tests {
             api_url: String::new(),
             prometheus_url: String::new(),
             eligible,
+            prepared: Some(false),
             eligibility_reason: "Prometheus does not run".to_owned(),
             last_contact_ms: None,
         }
@@ -290,9 +318,14 @@ mod tests {
             member("stranger", MemberKind::Candidate, Some(true)),
         ];
         let detail = "pod-1 cannot: Prometheus does not run; pod-2 has no vote yet; pod-3 has not answered yet";
-        assert_eq!(others(&members), Others { eligible: false, detail: detail.to_owned() });
+        let expected = Others { eligible: false, prepared: false, detail: detail.to_owned() };
+        assert_eq!(others(&members), expected);
         assert_eq!(others(&members[..1]).detail, "there is no other data replica");
         members.push(member("pod-4", MemberKind::Voter, Some(true)));
-        assert_eq!(others(&members), Others { eligible: true, detail: String::new() });
+        assert_eq!(others(&members), Others { eligible: true, prepared: false, detail: String::new() });
+        members[5].prepared = Some(true);
+        assert!(!others(&members).prepared, "a stranger does not count");
+        members.push(MemberStatus { prepared: Some(true), ..member("pod-6", MemberKind::Voter, Some(true)) });
+        assert!(others(&members).prepared);
     }
 }

@@ -15,11 +15,15 @@
 //! ```text
 //!            StepDown, Cordon, Shutdown            follower in force, or out of time
 //!   (none) ------------------------------> Demoting -------------------------------> HandingOver
-//!     ^  ^                                    | uncordoned; shutdown of a follower        |
-//!     |  +------------------------------------+                                           |
+//!     ^  ^   |                              ^ | uncordoned; shutdown of a follower        |
+//!     |  |   +------> AwaitingCover --------+ |                                           |
+//!     |  +----------------------------------- + <- also from AwaitingCover                |
 //!     +-----------------------------------------------------------------------------------+
 //!        handed over: follower; refused: leader again while authority holds; shutdown: finished
 //! ```
+//!
+//! While nobody could take over without a loss (`Cover`), a leader leads on in `AwaitingCover`, for `cover_timeout` when it
+//! shuts down, else for `demote_timeout`; or until its own Prometheus has stopped, which has flushed everything then.
 //!
 //! Invariants
 //! - `Write` and `Reload` of a leader's configuration are asked for only with authority; the runner asks the clock
@@ -28,7 +32,7 @@
 //!   by a follower's configuration: a demotion never waits to reach the disk, a promotion waits for its turn.
 //! - `applied` is known only after Prometheus accepted a reload during which the file stayed as it was and nobody saw
 //!   Prometheus gone. A failed reload may have been applied in part: nothing is known then.
-//! - While a planned handover waits, the group goes on to hear that this member can lead: it would hand over before
+//! - Until a planned handover has ended, the group goes on to hear that this member can lead: it would hand over before
 //!   the follower configuration is in force otherwise (group rule 12).
 //!
 //! Failure: an attempt that fails is repeated without end, after `retry_delay` for `max_attempts` times, then after
@@ -41,7 +45,7 @@ use elector_raft::{CommandError, Now};
 
 use super::Role;
 use super::reason;
-use super::state::{Action, Cause, Event, Failure, Leaving, Reloading, Retry, State};
+use super::state::{Action, Cause, Event, Failure, Leaving, Policy, Reloading, Retry, State};
 use super::variants::Target;
 use crate::prometheus::health::Running;
 use crate::prometheus::probe::PrometheusState;
@@ -58,6 +62,7 @@ pub(super) fn step(mut state: State, event: Event, now: Now) -> (State, Vec<Acti
     state.held = state.leadership.holds_authority(now);
     take(&mut state, event, now, &mut actions);
     obey_cordon(&mut state, now);
+    await_cover(&mut state, now);
     control(&mut state, now, &mut actions);
     leave(&mut state, now, &mut actions);
     let eligibility = reason::told(&state);
@@ -80,6 +85,7 @@ fn take(state: &mut State, event: Event, now: Now, actions: &mut Vec<Action>) {
             }
         }
         Event::Others(others) => state.others = others,
+        Event::Cover(cover) => state.cover = cover,
         Event::Prometheus(prometheus) => take_prometheus(state, prometheus),
         Event::Source(Ok(config)) => {
             state.config = Some(config);
@@ -104,7 +110,13 @@ fn take(state: &mut State, event: Event, now: Now, actions: &mut Vec<Action>) {
         Event::Uncordon { id } => {
             state.cordoned = false;
             state.cordon_left_to_group = false;
-            if matches!(state.leaving, Some(Leaving::Demoting { cause: Cause::Cordon, .. })) {
+            if matches!(
+                state.leaving,
+                Some(
+                    Leaving::AwaitingCover { cause: Cause::Cordon, .. }
+                        | Leaving::Demoting { cause: Cause::Cordon, .. }
+                )
+            ) {
                 state.leaving = None;
             }
             actions.push(Action::Answer(id, Ok("uncordoned: this member may lead again".to_owned())));
@@ -114,7 +126,10 @@ fn take(state: &mut State, event: Event, now: Now, actions: &mut Vec<Action>) {
             match &mut state.leaving {
                 None => begin_leaving(state, Cause::Shutdown, now),
                 // Else uncordoning would end it.
-                Some(Leaving::Demoting { cause: cause @ Cause::Cordon, .. }) => *cause = Cause::Shutdown,
+                Some(
+                    Leaving::AwaitingCover { cause: cause @ Cause::Cordon, .. }
+                    | Leaving::Demoting { cause: cause @ Cause::Cordon, .. },
+                ) => *cause = Cause::Shutdown,
                 Some(_) => {}
             }
         }
@@ -134,7 +149,19 @@ fn refusal(state: &State) -> Option<String> {
 }
 
 fn begin_leaving(state: &mut State, cause: Cause, now: Now) {
-    state.leaving = Some(Leaving::Demoting { cause, deadline: now.instant + state.policy.demote_timeout });
+    let Policy { demote_timeout, cover_timeout, .. } = state.policy;
+    let patience = if cause == Cause::Shutdown { cover_timeout } else { demote_timeout };
+    state.leaving = Some(Leaving::AwaitingCover { cause, until: now.instant + patience });
+    await_cover(state, now);
+}
+
+/// Goes on once somebody is prepared, or nobody is worth waiting for.
+fn await_cover(state: &mut State, now: Now) {
+    let Some(Leaving::AwaitingCover { cause, until }) = &state.leaving else { return };
+    if !state.awaits_cover() || now.instant >= *until {
+        state.leaving =
+            Some(Leaving::Demoting { cause: cause.clone(), deadline: now.instant + state.policy.demote_timeout });
+    }
 }
 
 /// A cordoned leader hands over as soon as somebody can take over, and leads on until then.
@@ -223,8 +250,7 @@ fn take_handover(state: &mut State, result: Result<String, CommandError>, now: N
 /// The next act towards the wanted configuration.
 fn control(state: &mut State, now: Now, actions: &mut Vec<Action>) {
     let Some(config) = state.config.clone() else { return };
-    let leads = state.held && state.leaving.is_none() && !state.shutting_down;
-    let wanted = config.target(if leads { Role::Leader } else { Role::Follower });
+    let wanted = config.target(if state.acts() { Role::Leader } else { Role::Follower });
     if state.wanted != Some(wanted) {
         state.wanted = Some(wanted);
         state.retry = Retry::default();

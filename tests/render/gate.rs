@@ -5,12 +5,13 @@
 //! rewrites them: read the difference.
 
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use prometheus_elector::render::{Gated, render, render_gated};
 
 use super::{cases, reader, text};
 
-const PORT: u16 = 9097;
+const GATE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9097);
 
 fn gate_text(gated: &Gated) -> String {
     let Gated { remotes, ungated, longest_interval, .. } = gated;
@@ -23,7 +24,7 @@ fn outputs_and_messages_are_the_golden_ones_and_show_no_secret() {
     let cases = cases("golden-gate");
     assert!(!cases.is_empty());
     for case in cases {
-        let actual = match render_gated(&fs::read(case.join("input.yaml")).unwrap(), PORT) {
+        let actual = match render_gated(&fs::read(case.join("input.yaml")).unwrap(), GATE) {
             Ok(gated) => {
                 let warnings = gated.rendered.warnings.join("\n");
                 [
@@ -64,8 +65,8 @@ fn a_file_without_remote_write_in_the_leader_section_is_rendered_as_with_the_gat
     let mut compared = 0;
     for case in cases("corpus") {
         let source = fs::read(case.join("input.yaml")).unwrap();
-        let (Ok(off), Ok(on)) = (render(&source), render_gated(&source, PORT)) else {
-            assert!(render(&source).is_err() || render_gated(&source, PORT).is_err());
+        let (Ok(off), Ok(on)) = (render(&source), render_gated(&source, GATE)) else {
+            assert!(render(&source).is_err() || render_gated(&source, GATE).is_err());
             continue;
         };
         if on.remotes.is_empty() {
@@ -77,7 +78,7 @@ fn a_file_without_remote_write_in_the_leader_section_is_rendered_as_with_the_gat
 }
 
 fn names(source: &str) -> Vec<String> {
-    render_gated(source.as_bytes(), PORT).unwrap().remotes.into_iter().map(|remote| remote.name).collect()
+    render_gated(source.as_bytes(), GATE).unwrap().remotes.into_iter().map(|remote| remote.name).collect()
 }
 
 #[test]
@@ -93,7 +94,7 @@ fn a_name_outlives_the_order_of_entries_a_new_password_and_changes_to_other_entr
     assert_eq!(names(&source(&[a, changed])), [first.clone(), second]);
     // The other entry is the same to the letter: its queue goes on.
     let entry = |source: &str| {
-        let rendered = render_gated(source.as_bytes(), PORT).unwrap().rendered;
+        let rendered = render_gated(source.as_bytes(), GATE).unwrap().rendered;
         let text = text(&rendered.leader);
         text.split("- url").find(|entry| entry.contains(&first)).unwrap().to_owned()
     };
@@ -103,7 +104,7 @@ fn a_name_outlives_the_order_of_entries_a_new_password_and_changes_to_other_entr
 #[test]
 fn what_is_rendered_reads_back() {
     for case in cases("golden-gate") {
-        let Ok(gated) = render_gated(&fs::read(case.join("input.yaml")).unwrap(), PORT) else { continue };
+        let Ok(gated) = render_gated(&fs::read(case.join("input.yaml")).unwrap(), GATE) else { continue };
         for output in [&gated.rendered.follower, &gated.rendered.leader] {
             let output = std::str::from_utf8(output).unwrap();
             assert_eq!(reader::style_faults(output), [""; 0], "{}", case.display());

@@ -2,7 +2,7 @@
 
 use super::executor::Nanos;
 
-const MILLION: u128 = 1_000_000;
+const MILLION: u64 = 1_000_000;
 
 /// A process's clock: `local = since_local + (true - since_true) * rate`.
 #[derive(Clone, Debug)]
@@ -19,13 +19,26 @@ pub(super) struct Clock {
 impl Clock {
     pub(super) fn local(&self, at: Nanos) -> Nanos {
         let at = self.suspended_since.map_or(at, |since| since.min(at));
-        let passed = u128::from(at.saturating_sub(self.since_true)) * u128::from(self.rate_ppm) / MILLION;
-        self.since_local + u64::try_from(passed).unwrap_or(u64::MAX)
+        let passed = at.saturating_sub(self.since_true);
+        // Below some hours it fits, and the division is many times faster.
+        let passed = passed.checked_mul(self.rate_ppm).map_or_else(
+            || saturating(u128::from(passed) * u128::from(self.rate_ppm) / u128::from(MILLION)),
+            |product| product / MILLION,
+        );
+        self.since_local + passed
     }
 
     /// When the clock shows `local`, unless the machine is suspended before.
     pub(super) fn true_time(&self, local: Nanos) -> Nanos {
-        let ahead = u128::from(local.saturating_sub(self.since_local)) * MILLION;
-        self.since_true + u64::try_from(ahead.div_ceil(u128::from(self.rate_ppm))).unwrap_or(u64::MAX)
+        let ahead = local.saturating_sub(self.since_local);
+        let ahead = ahead.checked_mul(MILLION).map_or_else(
+            || saturating((u128::from(ahead) * u128::from(MILLION)).div_ceil(u128::from(self.rate_ppm))),
+            |product| product.div_ceil(self.rate_ppm),
+        );
+        self.since_true + ahead
     }
+}
+
+fn saturating(nanos: u128) -> Nanos {
+    Nanos::try_from(nanos).unwrap_or(Nanos::MAX)
 }

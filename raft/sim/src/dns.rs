@@ -1,6 +1,7 @@
 //! The simulated DNS: what is true, what was true, and what a member is told.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::chance::Chance;
@@ -9,6 +10,9 @@ use crate::{Peer, PeerSet};
 
 /// Port of every member.
 pub(crate) const PORT: &str = "9096";
+
+/// Name -> address.
+pub(super) type Records = BTreeMap<String, String>;
 
 /// How a member sees the records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,27 +35,31 @@ pub enum View {
 /// The records over time.
 #[derive(Debug, Default)]
 pub struct Dns {
-    history: Vec<(Nanos, BTreeMap<String, String>)>,
+    history: Vec<(Nanos, Arc<Records>)>,
     /// Answers have addresses only, no names (no SRV records).
     pub bare: bool,
 }
 
 impl Dns {
     /// The records now.
-    pub fn records(&self) -> BTreeMap<String, String> {
+    pub fn records(&self) -> Records {
+        Records::clone(&self.shared())
+    }
+
+    fn shared(&self) -> Arc<Records> {
         self.history.last().map(|(_, records)| records.clone()).unwrap_or_default()
     }
 
     /// Changes the records.
-    pub fn change(&mut self, now: Nanos, change: impl FnOnce(&mut BTreeMap<String, String>)) {
+    pub fn change(&mut self, now: Nanos, change: impl FnOnce(&mut Records)) {
         let mut records = self.records();
         change(&mut records);
-        self.history.push((now, records));
+        self.history.push((now, Arc::new(records)));
     }
 
     /// What a lookup finds; `None`: it fails.
-    pub fn lookup(&self, view: &View, now: Nanos, chance: &mut Chance) -> Option<BTreeMap<String, String>> {
-        let mut records = self.records();
+    pub fn lookup(&self, view: &View, now: Nanos, chance: &mut Chance) -> Option<Arc<Records>> {
+        let mut records = self.shared();
         match view {
             View::Fresh => {}
             View::Stale(age) => {
@@ -59,23 +67,24 @@ impl Dns {
                 let old = self.history.iter().rev().find(|(at, _)| *at <= then).or_else(|| self.history.first());
                 records = old.map(|(_, records)| records.clone()).unwrap_or_default();
             }
-            View::Missing(names) => records.retain(|name, _| !names.contains(name)),
+            View::Missing(names) => Arc::make_mut(&mut records).retain(|name, _| !names.contains(name)),
             View::Wrong(swapped) => {
                 let truth = records.clone();
+                let records = Arc::make_mut(&mut records);
                 for (name, other) in swapped {
                     if let (Some(place), Some(address)) = (records.get_mut(name), truth.get(other)) {
                         place.clone_from(address);
                     }
                 }
             }
-            View::Flapping => records.retain(|_, _| chance.percent(50)),
+            View::Flapping => Arc::make_mut(&mut records).retain(|_, _| chance.percent(50)),
             View::Outage => return None,
         }
         Some(records)
     }
 
     /// An answer as discovery publishes it.
-    pub fn peers(&self, records: &BTreeMap<String, String>, answered_at: Instant) -> PeerSet {
+    pub fn peers(&self, records: &Records, answered_at: Instant) -> PeerSet {
         let peer = |(name, ip): (&String, &String)| {
             if self.bare {
                 Peer { name: None, address: format!("{ip}:{PORT}") }

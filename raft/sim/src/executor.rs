@@ -22,9 +22,12 @@ use super::clock::Clock;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LifeId(pub u32);
 
-/// A task.
+/// A task, in the order of their starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TaskId(u64);
+pub struct TaskId {
+    number: u64,
+    slot: usize,
+}
 
 /// True time since the start of the run, in nanoseconds.
 pub type Nanos = u64;
@@ -43,10 +46,57 @@ struct Life {
 type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 struct Task {
+    id: TaskId,
     life: LifeId,
     /// `None` while it is being polled.
-    job: Option<Job>,
-    waker: Arc<TaskWaker>,
+    job: Option<(Job, Waker)>,
+    queued: Arc<TaskWaker>,
+}
+
+/// The tasks, each in a slot that is used again after its end.
+#[derive(Default)]
+struct Tasks {
+    slots: Vec<Option<Task>>,
+    free: Vec<usize>,
+    started: u64,
+}
+
+impl Tasks {
+    fn start(&mut self, life: LifeId, job: Job, woken: &Woken) -> TaskId {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        let id = self.next_id(slot);
+        let queued = Arc::new(TaskWaker { id, queued: AtomicBool::new(true), woken: woken.clone() });
+        let waker = Waker::from(queued.clone());
+        self.slots[slot] = Some(Task { id, life, job: Some((job, waker)), queued });
+        id
+    }
+
+    fn next_id(&mut self, slot: usize) -> TaskId {
+        let number = self.started;
+        self.started += 1;
+        TaskId { number, slot }
+    }
+
+    fn get(&mut self, id: TaskId) -> Option<&mut Task> {
+        self.slots.get_mut(id.slot)?.as_mut().filter(|task| task.id == id)
+    }
+
+    fn remove(&mut self, id: TaskId) -> Option<Task> {
+        self.get(id)?;
+        self.free.push(id.slot);
+        self.slots[id.slot].take()
+    }
+
+    /// Takes the tasks of a life out, in the order of their starts.
+    fn remove_life(&mut self, life: LifeId) -> Vec<Task> {
+        let mut ids: Vec<TaskId> =
+            self.slots.iter().flatten().filter(|task| task.life == life).map(|task| task.id).collect();
+        ids.sort_unstable();
+        ids.into_iter().filter_map(|id| self.remove(id)).collect()
+    }
 }
 
 /// Tasks woken since the last poll, in no order: tokio's channels wake their waiters in an order of chance.
@@ -73,9 +123,8 @@ impl Wake for TaskWaker {
 struct Executor {
     now: Nanos,
     current: LifeId,
-    next_task: u64,
     next_timer: u64,
-    tasks: BTreeMap<TaskId, Task>,
+    tasks: Tasks,
     timers: BTreeMap<(Nanos, u64), Waker>,
     lives: Vec<Life>,
     ready: VecDeque<TaskId>,
@@ -106,9 +155,8 @@ pub fn begin(seed: u64) {
     let executor = Executor {
         now: 0,
         current: LifeId(0),
-        next_task: 0,
         next_timer: 0,
-        tasks: BTreeMap::new(),
+        tasks: Tasks::default(),
         timers: BTreeMap::new(),
         lives: vec![Life { clock, dead: false, paused: false, stalled: Vec::new() }],
         ready: VecDeque::new(),
@@ -188,8 +236,7 @@ pub fn new_life(rate_ppm: u64) -> LifeId {
 pub fn kill(life: LifeId) {
     let jobs = inside(|executor| {
         executor.lives[life.0 as usize].dead = true;
-        let ids: Vec<TaskId> = executor.tasks.iter().filter(|(_, task)| task.life == life).map(|(id, _)| *id).collect();
-        ids.into_iter().filter_map(|id| executor.tasks.remove(&id)).collect::<Vec<_>>()
+        executor.tasks.remove_life(life)
     });
     drop(jobs);
 }
@@ -232,14 +279,10 @@ pub fn is_paused(life: LifeId) -> bool {
 pub fn spawn_in(life: LifeId, job: impl Future<Output = ()> + Send + 'static) -> TaskId {
     let job: Job = Box::pin(job);
     let leftover = inside(|executor| {
-        let id = TaskId(executor.next_task);
-        executor.next_task += 1;
         if executor.lives[life.0 as usize].dead {
-            return (id, Some(job));
+            return (executor.tasks.next_id(usize::MAX), Some(job));
         }
-        let queued = AtomicBool::new(true);
-        let waker = Arc::new(TaskWaker { id, queued, woken: executor.woken.clone() });
-        executor.tasks.insert(id, Task { life, job: Some(job), waker });
+        let id = executor.tasks.start(life, job, &executor.woken);
         executor.ready.push_back(id);
         (id, None)
     });
@@ -248,7 +291,7 @@ pub fn spawn_in(life: LifeId, job: impl Future<Output = ()> + Send + 'static) ->
 
 /// Drops a task where it stands.
 pub fn abort(id: TaskId) {
-    let task = with(|executor| executor.tasks.remove(&id));
+    let task = with(|executor| executor.tasks.remove(id));
     drop(task);
 }
 
@@ -258,29 +301,31 @@ impl Executor {
     }
 
     /// The next task to poll, taken out of its place; `None`: nothing can run.
-    fn next(&mut self) -> Option<(TaskId, Job, Waker)> {
+    fn next(&mut self) -> Option<(TaskId, LifeId, (Job, Waker))> {
         loop {
             {
                 let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
-                woken.sort_unstable();
+                if woken.len() > 1 {
+                    woken.sort_unstable();
+                }
                 self.ready.extend(woken.drain(..));
             }
             let waiting = self.ready.len().min(6) as u64;
             let place = if waiting > 1 && self.chance.percent(20) { self.chance.within(0..waiting) } else { 0 };
             let id = self.ready.remove(usize::try_from(place).unwrap_or(0))?;
-            let Some(task) = self.tasks.get_mut(&id) else { continue };
+            let Some(task) = self.tasks.get(id) else { continue };
             let life = &mut self.lives[task.life.0 as usize];
             if life.paused {
                 life.stalled.push(id);
                 continue;
             }
             let Some(job) = task.job.take() else { continue };
-            task.waker.queued.store(false, Ordering::Relaxed);
-            self.current = task.life;
-            let waker = Waker::from(task.waker.clone());
+            task.queued.queued.store(false, Ordering::Relaxed);
+            let life = task.life;
+            self.current = life;
             self.polls += 1;
-            self.note(id.0 ^ self.now.rotate_left(20));
-            return Some((id, job, waker));
+            self.note(id.number ^ self.now.rotate_left(20));
+            return Some((id, life, job));
         }
     }
 
@@ -306,24 +351,23 @@ impl Executor {
 pub fn run(main: impl Future<Output = ()> + Send + 'static, mut looked: impl FnMut(LifeId) -> bool) {
     let main = spawn_in(LifeId(0), main);
     let mut steps = 0;
-    while inside(|executor| executor.tasks.contains_key(&main)) {
-        let Some((id, mut job, waker)) = inside(Executor::next) else {
+    while inside(|executor| executor.tasks.get(main).is_some()) {
+        let Some((id, life, (mut job, waker))) = inside(Executor::next) else {
             assert!(inside(Executor::advance), "the simulation waits for ever");
             steps = 0;
             continue;
         };
         steps += 1;
         assert!(steps < STEPS_MAX, "no time passes: some task wakes itself again and again");
-        let life = current();
         let polled = job.as_mut().poll(&mut Context::from_waker(&waker));
         let rest = inside(|executor| {
             executor.current = LifeId(0);
-            match (polled, executor.tasks.get_mut(&id)) {
+            match (polled, executor.tasks.get(id)) {
                 (Poll::Pending, Some(task)) => {
-                    task.job = Some(job);
+                    task.job = Some((job, waker));
                     None
                 }
-                _ => Some((job, executor.tasks.remove(&id))),
+                _ => Some((job, waker, executor.tasks.remove(id))),
             }
         });
         drop(rest);
@@ -362,12 +406,16 @@ impl Future for Sleep {
         }
         let (life, deadline, old) = (self.life, self.deadline, self.timer.take());
         self.timer = with(|executor| {
-            if let Some(old) = old {
-                executor.timers.remove(&old);
-            }
             let clock = &executor.lives[life.0 as usize].clock;
             // While the machine is suspended nothing is polled; its timers are set anew when it goes on.
             let at = clock.true_time(deadline).max(executor.now + 1);
+            if let Some(old) = old {
+                let set = executor.timers.get(&old).is_some_and(|waker| waker.will_wake(cx.waker()));
+                if set && old.0 == at {
+                    return old;
+                }
+                executor.timers.remove(&old);
+            }
             let timer = (at, executor.next_timer);
             executor.next_timer += 1;
             executor.timers.insert(timer, cx.waker().clone());

@@ -345,7 +345,7 @@ impl Nemesis {
         let Some(last) = replicas.last().copied().filter(|_| replicas.len() > 1) else { return false };
         let others: Vec<MachineId> = self.wanted.iter().copied().filter(|id| *id != last).collect();
         // Fewer members than a majority of the membership would stop the group, as an operator is told.
-        if !Self::has_acted() || Self::is_joining(last) || !self.carry_the_group(&others) {
+        if !Self::has_acted() || Self::is_joining(last) || !self.carry_the_group(&others, None) {
             return false;
         }
         self.wanted.retain(|id| *id != last);
@@ -357,9 +357,13 @@ impl Nemesis {
 
     fn remove_by_hand(&mut self) -> bool {
         let Some((leader, life, handle)) = Self::acting() else { return false };
-        let others: Vec<String> =
-            Self::others(leader).into_iter().map(|id| world::with(|world| world.machines[id.0].name.clone())).collect();
-        let Some(name) = self.chance.pick(&others).cloned() else { return false };
+        let Some(removed) = self.chance.pick(&Self::others(leader)).copied() else { return false };
+        let left: Vec<MachineId> = self.wanted.iter().copied().filter(|id| *id != removed).collect();
+        // Whoever removes a member just when others go for good asks for a membership whose majority is gone.
+        if !self.carry_the_group(&left, Some(removed)) {
+            return false;
+        }
+        let name = world::with(|world| world.machines[removed.0].name.clone());
         self.change_until = executor::now() + 12 * SECOND;
         executor::spawn_in(life, async move { drop(handle.remove(&name).await) });
         true

@@ -164,11 +164,11 @@ impl Nemesis {
     /// group, or have lost their disk, are fewer than the majority that could form another.
     pub(super) fn may_lose_disk(&self, id: MachineId) -> bool {
         let others: Vec<MachineId> = self.wanted.iter().copied().filter(|other| *other != id).collect();
-        self.carry_the_group(&others) && self.may_be_blank(id) && !Self::is_joining(id)
+        self.carry_the_group(&others, None) && self.may_be_blank(id) && !Self::is_joining(id)
     }
 
-    pub(super) fn carry_the_group(&self, machines: &[MachineId]) -> bool {
-        executor::now() > self.change_until && world::with(|world| world.carry_the_group(machines))
+    pub(super) fn carry_the_group(&self, machines: &[MachineId], without: Option<MachineId>) -> bool {
+        executor::now() > self.change_until && world::with(|world| world.carry_the_group(machines, without))
     }
 
     /// It may be given a vote at any moment, so it counts as a voter already.

@@ -15,7 +15,7 @@ use super::boot::{Boot, discover};
 use super::chance::Chance;
 use super::checkers::{Checkers, Event, FOR_EVER, Violation};
 use super::device::{Device, Survives};
-use super::dns::{Dns, PORT, View};
+use super::dns::{Dns, PORT, Records, View};
 use super::executor::{self, LifeId, Nanos};
 use super::net::Net;
 use crate::lives::Settings;
@@ -46,7 +46,9 @@ pub(crate) struct Machine {
     pub(crate) fsync: Range<u64>,
     pub(crate) view: View,
     /// Addresses that it has learnt, for dialling while DNS is out.
-    pub(super) known: BTreeMap<String, String>,
+    pub(super) known: Records,
+    /// What it learnt from the lookup before: most bring nothing new.
+    learnt: Option<Arc<Records>>,
     pub(crate) eligible: bool,
     /// raft-bootstrap-expect of its newest process.
     pub(crate) expect: usize,
@@ -144,10 +146,13 @@ impl World {
     }
 
     /// One lookup by a machine: what it is told, also kept for dialling.
-    pub(super) fn look_up(&mut self, machine: MachineId) -> Option<BTreeMap<String, String>> {
+    pub(super) fn look_up(&mut self, machine: MachineId) -> Option<Arc<Records>> {
         let place = &mut self.machines[machine.0];
         let records = self.dns.lookup(&place.view, executor::now(), &mut self.chance)?;
-        place.known.extend(records.clone());
+        if !place.learnt.as_ref().is_some_and(|learnt| Arc::ptr_eq(learnt, &records)) {
+            place.known.extend(records.iter().map(|(name, ip)| (name.clone(), ip.clone())));
+            place.learnt = Some(records.clone());
+        }
         Some(records)
     }
 
@@ -162,7 +167,8 @@ impl World {
             rate_ppm,
             fsync: FSYNC,
             view: View::Fresh,
-            known: BTreeMap::new(),
+            known: Records::new(),
+            learnt: None,
             eligible: true,
             expect: 0,
             process: None,
@@ -213,14 +219,15 @@ impl World {
         self.machines[id.0].process.as_ref().map(|process| process.handle.status.borrow().clone())
     }
 
-    /// Whether these machines hold a majority of every membership that may be in force: on disks or in memory.
-    pub(crate) fn carry_the_group(&self, machines: &[MachineId]) -> bool {
+    /// Whether these machines hold a majority of every membership that may be in force, on disks or in memory, once the
+    /// machine `without` is no voter any more.
+    pub(crate) fn carry_the_group(&self, machines: &[MachineId], without: Option<MachineId>) -> bool {
         let raft = |id: &MachineId| self.machines[id.0].process.as_ref()?.shared.as_ref()?.raft();
         let in_memory = self
             .all()
             .filter_map(|id| raft(&id))
             .map(|raft| raft.metrics().borrow_watched().membership_config.membership().get_joint_config().clone());
-        self.checkers.carry_the_group(machines, &in_memory.collect::<Vec<_>>())
+        self.checkers.carry_the_group(machines, without, &in_memory.collect::<Vec<_>>())
     }
 
     /// Index of the newest membership that a process knows.
@@ -249,7 +256,11 @@ impl World {
         let machine = &mut self.machines[id.0];
         machine.eligible = eligible;
         if let Some(process) = &machine.process {
-            process.handle.set_eligibility(Eligibility { eligible, reason: "told by the simulation".into() });
+            process.handle.set_eligibility(Eligibility {
+                eligible,
+                prepared: eligible,
+                reason: "told by the simulation".into(),
+            });
         }
     }
 

@@ -18,7 +18,9 @@ use crate::NodeId;
 use crate::rules::{Rule, holds};
 use crate::shared::Shared;
 use crate::store::{ClusterId, Standing};
-use crate::types::{AppendRequest, AppendResponse, LogId, Raft, Snapshot, SnapshotResponse, TypeConfig};
+use crate::types::{
+    AppendRequest, AppendResponse, LogId, Raft, Snapshot, SnapshotResponse, StoredMembership, TypeConfig,
+};
 
 /// Word from the leader that this member has been removed.
 #[derive(Debug)]
@@ -88,8 +90,8 @@ impl Endpoint {
         validate::message(&message)?;
         match message.call {
             Call::Hello(hello) => Ok(self.hello(*hello, caller)),
-            Call::Promise { cluster, founding } => self.promise(cluster, founding).await,
-            Call::Dismiss { cluster, target, membership } => self.dismiss(cluster, target, membership),
+            Call::Promise { cluster, target, founding } => self.promise(cluster, target, founding).await,
+            Call::Dismiss { cluster, target, as_of } => self.dismiss(cluster, target, as_of),
             Call::Raft { cluster, target, call } => self.raft(cluster, target, call).await,
         }
     }
@@ -99,7 +101,9 @@ impl Endpoint {
         Answer::Hello(Box::new(self.shared.hello()))
     }
 
-    async fn promise(&self, cluster: ClusterId, founding: bool) -> Reply {
+    /// Given only by the member that is meant: one whose address another has got, or by a wrong answer of DNS the caller
+    /// itself, would promise in the name of a member that knows nothing of it.
+    async fn promise(&self, cluster: ClusterId, target: NodeId, founding: bool) -> Reply {
         if founding && self.shared.in_quarantine() {
             return Err(Refusal::Quarantined);
         }
@@ -109,6 +113,9 @@ impl Endpoint {
         let promised = self
             .shared
             .update_identity(|identity| match identity.standing {
+                _ if identity.node_id != target && holds(Rule::TargetCheck) => {
+                    Err(Refusal::OtherTarget(identity.node_id))
+                }
                 Standing::Joined(own) if own == cluster => Ok(()),
                 Standing::Joined(own) if holds(Rule::JoinIsFinal) => Err(Refusal::OtherCluster(own.to_string())),
                 _ => {
@@ -121,14 +128,12 @@ impl Endpoint {
         Ok(Answer::Done)
     }
 
-    /// Believed only if the membership that lacks this member is newer than the newest one known here that holds it: a
-    /// stale leader cannot dismiss a member that a newer one has added.
-    fn dismiss(&self, cluster: ClusterId, target: NodeId, membership: LogId) -> Reply {
+    /// Believed only if [`may_be_member`] does not speak against it.
+    fn dismiss(&self, cluster: ClusterId, target: NodeId, as_of: LogId) -> Reply {
         self.check(cluster, target)?;
         let raft = self.shared.raft().ok_or(Refusal::NotRunning)?;
         let known = raft.metrics().borrow_watched().membership_config.clone();
-        let holds_this = known.nodes().any(|(id, _)| *id == target);
-        if holds_this && known.log_id().is_some_and(|known| known.index >= membership.index) {
+        if may_be_member(&known, target, as_of) {
             return Err(Refusal::Failed("a newer membership known here still holds it".into()));
         }
         let _ = self.dismissals.try_send(Dismissal { node_id: target });
@@ -211,6 +216,13 @@ impl Endpoint {
             }
         }
     }
+}
+
+/// Whether the newest membership known here holds a member, and may come after the committed entry `as_of`, at which the group
+/// lacked it: a stale leader cannot dismiss a member that a newer one has added. One of before, by term and index, either was
+/// replaced or will never be committed.
+pub(super) fn may_be_member(known: &StoredMembership, member: NodeId, as_of: LogId) -> bool {
+    known.nodes().any(|(id, _)| *id == member) && known.log_id().is_some_and(|known| known > as_of)
 }
 
 /// Checks a call against openraft's present state, inside its own task.

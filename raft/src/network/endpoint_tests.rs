@@ -7,13 +7,15 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 
+use super::endpoint::may_be_member;
 use super::message::RaftCall;
+use super::samples::{log_id, membership};
 use super::*;
 use crate::shared::Shared;
 use crate::store::{self, ClusterId, Standing, Writer};
 use crate::testing::{hello, member};
 use crate::timing::Timing;
-use crate::types::{Vote, VoteRequest};
+use crate::types::{StoredMembership, Vote, VoteRequest};
 use crate::{Eligibility, NodeId};
 
 const CALLER: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 7));
@@ -50,7 +52,7 @@ impl Bench {
     }
 
     async fn promise(&self, cluster: ClusterId) -> Reply {
-        self.ask(Call::Promise { cluster, founding: false }).await
+        self.ask(Call::Promise { cluster, target: self.shared.node_id(), founding: false }).await
     }
 
     async fn vote(&self, cluster: ClusterId, target: NodeId) -> Reply {
@@ -127,6 +129,8 @@ async fn calls_for_another_group_or_another_disk_are_refused() {
     bench.promise(X).await.unwrap();
     assert_eq!(bench.vote(Y, own).await.unwrap_err(), Refusal::OtherCluster(X.to_string()));
     assert_eq!(bench.vote(X, NodeId(99)).await.unwrap_err(), Refusal::OtherTarget(own));
+    let promise = Call::Promise { cluster: Y, target: NodeId(99), founding: false };
+    assert_eq!(bench.ask(promise).await.unwrap_err(), Refusal::OtherTarget(own));
     assert_eq!(bench.standing(), Standing::Promised(X), "a refused call joins nothing");
 }
 
@@ -136,11 +140,11 @@ async fn in_quarantine_it_neither_votes_nor_founds() {
     bench.promise(X).await.unwrap();
     let own = bench.shared.node_id();
     assert_eq!(bench.vote(X, own).await.unwrap_err(), Refusal::Quarantined);
-    let founding = bench.ask(Call::Promise { cluster: Y, founding: true }).await;
-    assert_eq!(founding.unwrap_err(), Refusal::Quarantined);
+    let founding = Call::Promise { cluster: Y, target: own, founding: true };
+    assert_eq!(bench.ask(founding.clone()).await.unwrap_err(), Refusal::Quarantined);
     assert_eq!(bench.standing(), Standing::Promised(X));
     bench.outlive_quarantine().await;
-    bench.ask(Call::Promise { cluster: Y, founding: true }).await.unwrap();
+    bench.ask(founding).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -153,4 +157,13 @@ async fn a_reset_starts_the_quarantine_again_under_a_new_id() {
     assert!(bench.shared.in_quarantine());
     assert_eq!(bench.standing(), Standing::Blank);
     assert_eq!(bench.vote(X, old).await.unwrap_err(), Refusal::OtherTarget(bench.shared.node_id()));
+}
+
+#[test]
+fn a_membership_that_is_newer_by_term_dismisses_even_with_a_lower_index() {
+    let known = StoredMembership::new(Some(log_id(3, 60)), membership(&[1, 2]));
+    assert!(may_be_member(&known, NodeId(2), log_id(3, 50)), "added again since");
+    assert!(!may_be_member(&known, NodeId(2), log_id(3, 70)));
+    assert!(!may_be_member(&known, NodeId(2), log_id(4, 50)), "never committed");
+    assert!(!may_be_member(&known, NodeId(9), log_id(3, 50)), "it does not hold it either");
 }

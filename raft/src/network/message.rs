@@ -60,9 +60,9 @@ pub(crate) enum Call {
     /// "This is me; who are you?"
     Hello(Box<Hello>),
     /// "Promise yourself to this group." `founding`: the caller wants to form it with the giver as a first member.
-    Promise { cluster: ClusterId, founding: bool },
-    /// "You are no longer a member": the committed membership at `membership` does not hold the receiver.
-    Dismiss { cluster: ClusterId, target: NodeId, membership: LogId },
+    Promise { cluster: ClusterId, target: NodeId, founding: bool },
+    /// "You are no member": the membership in force at `as_of`, a committed entry of the caller's term, does not hold the receiver.
+    Dismiss { cluster: ClusterId, target: NodeId, as_of: LogId },
     /// A call of the Raft protocol.
     Raft { cluster: ClusterId, target: NodeId, call: RaftCall },
 }
@@ -108,6 +108,9 @@ pub(crate) struct Hello {
     pub(crate) uptime_ms: u64,
     /// Whether it can do the leader's work.
     pub(crate) eligible: bool,
+    /// Whether it could take over without losing anything; older members do not say.
+    #[serde(default)]
+    pub(crate) prepared: bool,
     /// Why it can or cannot.
     pub(crate) eligibility_reason: String,
 }

@@ -155,8 +155,11 @@ impl<'a> Reader<'a> {
         let from = if self.flaw() { self.target } else { newest.unwrap_or(NodeId(u64::from(self.below(2)) + 2)) };
         let call = match self.below(16) {
             0 => self.hello(from),
-            1 => Call::Promise { cluster: self.cluster(), founding: self.flaw() },
-            2 => Call::Dismiss { cluster: self.cluster(), target: self.target, membership: self.log_id() },
+            1 => {
+                let target = if self.flaw() { self.node() } else { self.target };
+                Call::Promise { cluster: self.cluster(), target, founding: self.flaw() }
+            }
+            2 => Call::Dismiss { cluster: self.cluster(), target: self.target, as_of: self.log_id() },
             _ => {
                 let cluster = self.cluster();
                 let target = if self.flaw() { self.node() } else { self.target };
@@ -179,6 +182,7 @@ impl<'a> Reader<'a> {
             founds: self.flaw(),
             uptime_ms: self.number(),
             eligible: self.flaw(),
+            prepared: self.flaw(),
             eligibility_reason: self.text(),
         }))
     }

@@ -43,7 +43,7 @@ impl Node {
     }
 
     pub(crate) fn set_eligible(&self, eligible: bool) {
-        self.handle.set_eligibility(Eligibility { eligible, reason: "told by the test".into() });
+        self.handle.set_eligibility(Eligibility { eligible, prepared: eligible, reason: "told by the test".into() });
     }
 
     fn acts(&self) -> bool {

@@ -22,7 +22,7 @@ async fn a_real_prometheus_takes_every_family() {
     .unwrap();
     let target = api.public_addr;
     let drain = CancellationToken::new();
-    let served = tokio::spawn(api.serve(inputs, drain.clone(), Duration::ZERO));
+    let served = tokio::spawn(api.serve(inputs, drain.clone().into(), Duration::ZERO));
 
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("prometheus.yml");

@@ -17,7 +17,7 @@ fn start(inputs: ApiInputs, grace: Duration) -> (SocketAddr, SocketAddr, Cancell
     let drain = CancellationToken::new();
     let public = SocketAddr::new([127, 0, 0, 1].into(), api.public_addr.port());
     let admin = api.admin_addr;
-    (public, admin, drain.clone(), tokio::spawn(api.serve(inputs, drain, grace)))
+    (public, admin, drain.clone(), tokio::spawn(api.serve(inputs, drain.into(), grace)))
 }
 
 async fn send(address: SocketAddr, path: &str) -> TcpStream {

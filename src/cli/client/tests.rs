@@ -7,7 +7,7 @@ use elector_raft::{CommandError, GroupEnds, GroupHandle, MemberKind, MemberStatu
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::api::{Api, ApiInputs, ApiSettings};
+use crate::api::{Api, ApiInputs, ApiSettings, Drain};
 use crate::metrics::Metrics;
 
 /// A served witness: it needs no role control, and `step-down` and `member remove` reach the group directly.
@@ -26,7 +26,7 @@ fn sidecar() -> (SocketAddr, GroupEnds, AbortOnDropHandle<()>) {
         fallback: None,
         gate: None,
     };
-    let served = tokio::spawn(api.serve(inputs, CancellationToken::new(), Duration::ZERO));
+    let served = tokio::spawn(api.serve(inputs, Drain::default(), Duration::ZERO));
     (admin, ends, AbortOnDropHandle::new(served))
 }
 
@@ -58,6 +58,7 @@ async fn member_list_prints_the_members() {
             api_url: String::new(),
             prometheus_url: String::new(),
             eligible: Some(true),
+            prepared: Some(true),
             eligibility_reason: String::new(),
             last_contact_ms: Some(20),
         });

@@ -3,6 +3,7 @@
 use elector_raft::{LedgerEntry, NodeId};
 
 use super::*;
+use crate::gate::{GateStatus, UngatedStatus};
 
 const NOW: Duration = Duration::from_secs(1_790_000_000);
 
@@ -17,6 +18,7 @@ fn member(name: &str, id: u64, kind: MemberKind) -> MemberStatus {
         api_url: format!("http://{name}.prom:9095"),
         prometheus_url: format!("http://{name}.prom:9090"),
         eligible: Some(true),
+        prepared: Some(true),
         eligibility_reason: "its Prometheus is healthy".to_owned(),
         last_contact_ms: Some(41),
     }
@@ -71,6 +73,7 @@ fn report() -> StatusReport {
             last_error: Some("Prometheus answered the reload with 500: bad rule file".to_owned()),
             warnings: Vec::new(),
         }),
+        gate: None,
         warnings: vec![
             "no token: anybody who reaches the Raft port can vote and lead; give --raft-token-file a file with a \
              shared secret"
@@ -112,6 +115,25 @@ fn a_healthy_leader_reads_like_this() {
     let config = report.config.as_mut().unwrap();
     config.applied_hash = config.desired_hash.clone();
     config.last_error = None;
+    let writer = RemoteStatus {
+        name: "mimir".to_owned(),
+        url: "https://mimir.example/api/v1/push".to_owned(),
+        phase: RemotePhase::Writer,
+        last_accepted_age_ms: Some(1_200),
+        ..RemoteStatus::default()
+    };
+    let young = RemoteStatus {
+        name: "b".to_owned(),
+        phase: RemotePhase::CatchingUp,
+        not_covered_reason: Some("its Prometheus started 3 s ago".to_owned()),
+        spool_bytes: 1025,
+        ..RemoteStatus::default()
+    };
+    let stuck = RemoteStatus { name: "c".to_owned(), not_shipping: Some("503".to_owned()), ..young.clone() };
+    let reason = "`sigv4` does not survive a local hop".to_owned();
+    let ungated = UngatedStatus { label: "aws".to_owned(), reason, line: 7 };
+    report.gate =
+        Some(GateStatus { remotes: vec![young, stuck, writer], ungated: vec![ungated], ..GateStatus::default() });
     assert_golden(&status(&report, NOW), include_str!("testdata/leader.txt"));
 }
 

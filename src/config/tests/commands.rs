@@ -17,7 +17,25 @@ fn client(api: &str, admin: &str) -> ClientSettings {
 #[test]
 fn init_needs_the_two_files_and_nothing_else() {
     let Command::Init(settings) = command("-init -config c -output o -output-mode 0644", &[]) else { panic!() };
-    assert_eq!(settings, InitSettings { source: "c".into(), output: "o".into(), output_mode: 0o644 });
+    let gate = Some("127.0.0.1:9097".parse().unwrap());
+    assert_eq!(settings, InitSettings { source: "c".into(), output: "o".into(), output_mode: 0o644, gate });
+}
+
+#[test]
+fn what_is_rendered_leads_to_the_gate_of_a_sidecar_with_the_same_flags() {
+    let gate = |flags: &str| match command(&format!("render -role leader -config c {flags}"), &[]) {
+        Command::Render { gate, .. } => gate.map(|address| address.to_string()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(gate("").as_deref(), Some("127.0.0.1:9097"));
+    assert_eq!(gate("-admin-listen-address [::1]:1234").as_deref(), Some("[::1]:1234"));
+    assert_eq!(gate("-remote-write-gate=off -admin-listen-address=127.0.0.1:0"), None);
+    let mistakes = mistakes_with("check-config -config c -admin-listen-address 127.0.0.1:0", &[], bare());
+    assert_eq!(
+        mistakes,
+        ["--admin-listen-address=127.0.0.1:0 has port 0, but the gate listens there and its port stands in the \
+            configuration; write a port, or turn the gate off with --remote-write-gate=off"]
+    );
 }
 
 #[test]
@@ -25,10 +43,10 @@ fn render_and_check_config_need_the_source_only() {
     for (line, wanted) in
         [("render -role leader -config c", Role::Leader), ("-config c render --role=follower", Role::Follower)]
     {
-        let Command::Render { source, role } = command(line, &[]) else { panic!("{line}") };
+        let Command::Render { source, role, .. } = command(line, &[]) else { panic!("{line}") };
         assert_eq!((source, role), (PathBuf::from("c"), wanted));
     }
-    let Command::CheckConfig { source } = command("check-config", &[("PROMETHEUS_ELECTOR_CONFIG", "c")]) else {
+    let Command::CheckConfig { source, .. } = command("check-config", &[("PROMETHEUS_ELECTOR_CONFIG", "c")]) else {
         panic!()
     };
     assert_eq!(source, PathBuf::from("c"));

@@ -33,6 +33,7 @@ use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use self::error::SpoolError;
 pub use self::record::{Batch, Format};
@@ -40,6 +41,8 @@ use self::segment::{HEADER_BYTES, Segment};
 
 /// Largest segment. What has been sent or dropped of the oldest one stays on disk, so it is a small part of the bound.
 const SEGMENT_BYTES_MAX: u64 = 8 << 20;
+/// Receivers refuse what is older than their head block, about two hours.
+pub const AGE_MAX: Duration = Duration::from_secs(2 * 60 * 60);
 /// A small spool has smaller segments: at least this many.
 const SEGMENTS_MIN: u64 = 16;
 
@@ -219,6 +222,12 @@ impl Spool {
     /// Bytes on disk, with what has been taken of the oldest segment.
     pub fn bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.bytes).sum()
+    }
+
+    /// Arrival of the oldest batch; of the oldest one in its segment as long as that batch has not been read.
+    pub fn oldest_ms(&self) -> Option<i64> {
+        let front = self.head.front.as_ref().map(|(batch, _)| batch.received_at_ms);
+        front.or_else(|| self.segments.front().map(|segment| segment.received_first))
     }
 
     /// Bytes that could not be read since [`Spool::open`], inclusive.

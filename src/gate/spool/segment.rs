@@ -34,16 +34,29 @@ pub(super) struct Segment {
     pub(super) running_max: i64,
     /// Latest arrival in it.
     pub(super) received_max: i64,
+    /// Arrival of its first record.
+    pub(super) received_first: i64,
 }
 
 impl Segment {
     /// An empty one.
     pub(super) fn new(id: u64, start_max: i64) -> Self {
-        Self { id, bytes: HEADER_BYTES, batches: 0, start_max, running_max: start_max, received_max: i64::MIN }
+        Self {
+            id,
+            bytes: HEADER_BYTES,
+            batches: 0,
+            start_max,
+            running_max: start_max,
+            received_max: i64::MIN,
+            received_first: 0,
+        }
     }
 
     /// Counts a record that has been written or read behind the others.
     pub(super) fn add(&mut self, batch: &Batch, bytes: u64) {
+        if self.batches == 0 {
+            self.received_first = batch.received_at_ms;
+        }
         self.bytes += bytes;
         self.batches += 1;
         self.running_max = self.running_max.max(batch.time());

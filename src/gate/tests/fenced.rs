@@ -94,7 +94,10 @@ async fn a_request_that_was_cut_is_in_the_spool_and_never_whole_at_the_remote() 
     assert!(!pushing.is_finished());
     member.leadership.send_replace(follows(4));
     assert_eq!(pushing.await.unwrap(), 204, "acknowledged as a standby does");
-    assert_eq!((member.status().cut, member.status().spool_batches, member.status().phase), (1, 1, "standby"));
+    assert_eq!(
+        (member.status().counts.cut, member.status().spool_batches, member.status().phase.name()),
+        (1, 1, "standby")
+    );
     relay.open.send_replace(true);
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(receiver.seen().len(), 1, "healed, and nothing of it arrives");
@@ -151,6 +154,6 @@ async fn a_request_that_waits_for_its_answer_is_cut_too() {
     for pushing in pushing {
         assert_eq!(pushing.await.unwrap(), 204);
     }
-    assert_eq!(member.status().cut, 5);
+    assert_eq!(member.status().counts.cut, 5);
     eventually("all in the spool", || member.status().spool_batches == 5).await;
 }

@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod fenced;
+mod handover;
 mod remote;
 mod takeover;

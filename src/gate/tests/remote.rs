@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::gate::lock;
 use crate::gate::remote::{RemoteUrl, Secret};
-use crate::gate::testing::{Kind, Member, Receiver, batch, leads, settings};
+use crate::gate::testing::{Kind, Member, Receiver, batch, leads, routes, settings};
 use crate::gate::wire::Version;
 
 struct Ca {
@@ -180,7 +180,7 @@ async fn redirects_that_keep_the_request_are_followed_and_never_by_the_sender() 
     assert_eq!(receiver.seen()[1].uri, "/elsewhere");
     assert_eq!(receiver.seen()[1].headers["authorization"], "Bearer of-the-sender");
     remote.client.follow_redirects = false;
-    member.gate.apply(&[remote], Duration::ZERO).await.unwrap();
+    member.gate.apply(routes(&[remote])).await.unwrap();
     for status in [307, 302] {
         receiver.answers(&[(status, &[("location", "/elsewhere")])]);
         let (answered, headers, _) = member.push_as(Version::V1, batch(&[("a", 2)])).await;

@@ -5,14 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::gate::testing::{
-    Kind, Member, PERIOD, Receiver, Seen, batch, batch_v2, eventually, follows, leads, settings,
+    Kind, Member, PERIOD, Receiver, Seen, batch, batch_v2, eventually, follows, leads, owned, routes, settings,
 };
 use crate::gate::wire::Version;
 use crate::gate::{lock, wall_ms};
-
-fn owned(points: &[(&str, i64)]) -> Vec<(String, i64)> {
-    points.iter().map(|&(name, at)| (name.to_owned(), at)).collect()
-}
 
 /// No term goes backwards.
 fn assert_terms_ascend(seen: &[Seen]) {
@@ -31,7 +27,10 @@ async fn a_standby_acknowledges_at_once_and_sends_nothing() {
     let (status, headers, _) = member.push_as(Version::V2, "no snappy".into()).await;
     assert_eq!((status, headers.contains_key("x-prometheus-remote-write-samples-written")), (204, false));
     let status = member.status();
-    assert_eq!((status.phase, status.spool_batches, status.spooled, status.unreadable), ("standby", 3, 3, 1));
+    assert_eq!(
+        (status.phase.name(), status.spool_batches, status.counts.spooled, status.counts.unreadable),
+        ("standby", 3, 3, 1)
+    );
     assert!(receiver.seen().is_empty());
 }
 
@@ -68,7 +67,7 @@ async fn what_comes_in_during_a_catch_up_never_overtakes() {
     }
     member.leadership.send_replace(leads(7));
     let mut at = 60;
-    while member.status().phase != "writer" {
+    while member.status().phase.name() != "writer" {
         at += 1;
         assert_eq!(member.push(&[("a", at)]).await, 204);
         assert!(at < 20_000, "the spool never ends");
@@ -94,8 +93,8 @@ async fn a_takeover_in_the_middle_of_another_loses_nothing_and_keeps_the_order()
     };
     scrape(100).await;
     one.leadership.send_replace(leads(5));
-    eventually("the middle", || one.status().caught_up > 20).await;
-    assert_eq!(one.status().phase, "catching up");
+    eventually("the middle", || one.status().counts.caught_up > 20).await;
+    assert_eq!(one.status().phase.name(), "catching_up");
     one.leadership.send_replace(follows(6));
     one.is("standby").await;
     let left = one.status().spool_batches;
@@ -125,18 +124,18 @@ async fn a_spool_survives_a_restart_and_waits_for_the_credentials_of_the_first_r
     let spool = first.dir.path().join("gate/r");
     let mut other = settings(&receiver.url());
     other.name = "other".into();
-    first.gate.apply(&[other], Duration::ZERO).await.unwrap();
+    first.gate.apply(routes(&[other])).await.unwrap();
     let second = Member::start(settings("http://127.0.0.1:1/")).await;
-    second.gate.apply(&[], Duration::ZERO).await.unwrap();
+    second.gate.apply(routes(&[])).await.unwrap();
     let target = second.dir.path().join("gate/r");
     for file in std::fs::read_dir(&spool).unwrap() {
         let file = file.unwrap();
         std::fs::copy(file.path(), target.join(file.file_name())).unwrap();
     }
-    second.gate.apply(&[settings(&receiver.url())], Duration::ZERO).await.unwrap();
+    second.gate.apply(routes(&[settings(&receiver.url())])).await.unwrap();
     assert_eq!(second.status().spool_batches, 1);
     second.leadership.send_replace(leads(3));
-    second.is("catching up").await;
+    second.is("catching_up").await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(receiver.seen().is_empty());
     assert_eq!(second.push(&[("a", 2)]).await, 204);
@@ -166,8 +165,8 @@ async fn a_remote_that_asks_to_wait_is_waited_for_and_one_that_refuses_the_repli
     member.push(&[("b", 1)]).await;
     receiver.answers(&[(401, &[])]);
     member.leadership.send_replace(leads(4));
-    eventually("refused", || member.status().refused_for.is_some()).await;
-    assert_eq!((member.status().phase, member.status().spool_batches), ("catching up", 1));
+    eventually("refused", || member.status().refused_for_ms.is_some()).await;
+    assert_eq!((member.status().phase.name(), member.status().spool_batches), ("catching_up", 1));
 }
 
 #[tokio::test]
@@ -177,25 +176,29 @@ async fn a_remote_that_hangs_does_not_make_the_own_prometheus_wait() {
     let member = Member::start(settings(&receiver.url())).await;
     member.push(&[("a", 1)]).await;
     member.leadership.send_replace(leads(3));
-    member.is("catching up").await;
+    member.is("catching_up").await;
     let begin = std::time::Instant::now();
     assert_eq!(member.push(&[("a", 2)]).await, 204);
     assert!(begin.elapsed() < Duration::from_millis(1_500), "{:?}", begin.elapsed());
-    assert_eq!(member.status().phase, "catching up");
+    assert_eq!(member.status().phase.name(), "catching_up");
 }
 
 #[tokio::test]
-async fn a_member_that_goes_away_forwards_while_it_writes_and_refuses_for_good_afterwards() {
+async fn a_member_that_goes_away_keeps_its_prometheus_waiting_for_nothing() {
     let receiver = Receiver::start(Kind::Lenient).await;
-    let member = Member::start(settings(&receiver.url())).await;
+    let member = Member::start_with(settings(&receiver.url()), 1 << 20).await;
     member.leadership.send_replace(leads(3));
     member.is("writer").await;
     member.gate.leave();
     assert_eq!(member.push(&[("a", 1)]).await, 204);
+    receiver.answers(&[(503, &[])]);
+    assert_eq!(member.push(&[("a", 2)]).await, 503, "it writes, and the remote's word counts");
     member.leadership.send_replace(follows(4));
     member.is("standby").await;
-    assert_eq!(member.push(&[("a", 2)]).await, 400);
-    assert_eq!((receiver.stored().len(), member.status().spool_batches), (1, 0));
+    assert_eq!(member.push(&[("a", 3)]).await, 204);
+    assert_eq!((receiver.stored().len(), member.status().spool_batches), (1, 1));
+    let large = bytes::Bytes::from(vec![7; 1 << 20]);
+    assert_eq!(member.push_as(Version::V1, large).await.0, 400, "what cannot be kept is given up");
 }
 
 /// 20 batches over 2 targets, of which the old writer has written the first ones.
@@ -233,8 +236,8 @@ async fn every_kind_of_receiver_gets_what_it_has_not_and_in_how_many_requests() 
         let (receiver, member) = catches_up(kind).await;
         let stored: BTreeSet<_> = receiver.stored().into_iter().collect();
         assert_eq!(stored, missing(), "{kind:?}");
-        assert!(requests.contains(&member.status().catch_up_requests), "{kind:?}: {:?}", member.status());
-        assert_eq!(member.status().caught_up, 20);
+        assert!(requests.contains(&member.status().counts.catch_up_requests), "{kind:?}: {:?}", member.status());
+        assert_eq!(member.status().counts.caught_up, 20);
     }
 }
 
@@ -261,7 +264,7 @@ async fn a_writer_publishes_its_watermark_and_a_standby_forgets_what_lies_below(
     standby.values.send_replace(Arc::new(BTreeMap::from([("gate/r".to_owned(), value)])));
     eventually("retention", || standby.status().spool_batches == 6).await;
     tokio::time::sleep(3 * PERIOD).await;
-    assert_eq!((standby.status().spool_batches, standby.status().retained_dropped), (6, 4));
+    assert_eq!((standby.status().spool_batches, standby.status().counts.retained_dropped), (6, 4));
     assert_eq!(standby.status().watermark_ms, Some(now - 6_000));
 }
 
@@ -297,14 +300,14 @@ async fn a_render_leaves_an_unchanged_remote_alone_and_a_new_url_takes_effect_at
     moved.line = 99;
     let mut added = settings(&new.url());
     added.name = "added".into();
-    member.gate.apply(&[moved, added.clone()], Duration::from_secs(15)).await.unwrap();
+    member.gate.apply(routes(&[moved, added])).await.unwrap();
     let status = member.gate.status();
-    assert_eq!(status.iter().map(|remote| remote.name.as_str()).collect::<Vec<_>>(), ["added", "r"]);
-    assert_eq!((status[1].phase, status[1].passed), ("writer", 1));
-    member.gate.apply(&[settings(&new.url())], Duration::from_secs(15)).await.unwrap();
+    assert_eq!(status.remotes.iter().map(|remote| remote.name.as_str()).collect::<Vec<_>>(), ["added", "r"]);
+    assert_eq!((status.remotes[1].phase.name(), status.remotes[1].counts.accepted), ("writer", 1));
+    member.gate.apply(routes(&[settings(&new.url())])).await.unwrap();
     assert_eq!(member.push(&[("a", 2)]).await, 204);
     assert_eq!((old.stored().len(), new.stored()), (1, owned(&[("a", 2)])));
-    assert_eq!(member.gate.status()[0].phase, "writer");
+    assert_eq!(member.gate.status().remotes[0].phase.name(), "writer");
 }
 
 /// Resident memory of this process, in bytes.

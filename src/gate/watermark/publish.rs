@@ -67,6 +67,12 @@ impl Publisher {
         Some(format!("{} {watermark_ms}", self.url_id))
     }
 
+    /// The value to propose before leadership is handed over, whenever the last one was.
+    pub fn last(&mut self, watermark_ms: Option<i64>) -> Option<String> {
+        let watermark_ms = watermark_ms.filter(|&value| self.published_ms.is_none_or(|old| value > old))?;
+        Some(format!("{} {watermark_ms}", self.url_id))
+    }
+
     /// The group has taken a value.
     pub fn published(&mut self, value: &str) {
         self.published_ms = self.published_ms.max(read(value, &self.url_id));
@@ -95,6 +101,8 @@ mod tests {
             assert_eq!(publisher.due(watermark, at(9)), None, "{watermark:?}");
         }
         assert_eq!(publisher.due(Some(12), at(9)).as_deref(), Some("u 12"));
+        assert_eq!(publisher.last(Some(12)).as_deref(), Some("u 12"), "before a handover nothing is waited for");
+        assert_eq!(publisher.last(Some(11)), None);
     }
 
     #[test]

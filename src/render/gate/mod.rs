@@ -1,7 +1,7 @@
 //! Gated variants: every `remote_write` entry of the `leader` section stands in BOTH configurations and points at the gate.
 //!
 //! ```text
-//! leader.remote_write -> [ entry | entry | … ] -> gated:   {url: http://127.0.0.1:<port>/write/<name>, …} in both variants
+//! leader.remote_write -> [ entry | entry | … ] -> gated:   {url: http://127.0.0.1:9097/write/<name>, …} in both variants
 //!                                                 ungated: as it is, in the leader's variant only, with a reason
 //! ```
 //!
@@ -21,9 +21,13 @@
 mod entry;
 mod intervals;
 mod names;
+mod running;
+
+pub use self::running::{RunningConfig, read_running};
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -87,11 +91,11 @@ impl fmt::Display for UngatedReason {
     }
 }
 
-/// Renders both variants for a gate that listens on a port of 127.0.0.1.
+/// Renders both variants for a gate that listens on a loopback address.
 ///
 /// # Errors
 /// As [`super::render`]; besides, two entries of one `name`.
-pub fn render_gated(source: &[u8], gate_port: u16) -> Result<Gated, RenderError> {
+pub fn render_gated(source: &[u8], gate: SocketAddr) -> Result<Gated, RenderError> {
     let source = &Source::new(source)?;
     let (mut tree, root) = parse::parse(source, NODES_MAX)?;
     let tree = &mut tree;
@@ -100,7 +104,7 @@ pub fn render_gated(source: &[u8], gate_port: u16) -> Result<Gated, RenderError>
     let mut rewriting = Rewriting::default();
     let (mut follower, mut leader) = (sections.follower, sections.follower);
     if let Some(section) = sections.leader {
-        let section = rewriting.rewrite(tree, source, section, gate_port);
+        let section = rewriting.rewrite(tree, source, section, gate);
         leader = merge::merge(tree, source, sections.follower, section, &mut rewriting.warnings)?;
         if let Some(overrides) = rewriting.overrides_of_follower {
             follower = merge::merge(tree, source, sections.follower, overrides, &mut rewriting.warnings)?;
@@ -132,7 +136,7 @@ struct Rewriting {
 
 impl Rewriting {
     /// The `leader` section with its entries pointed at the gate.
-    fn rewrite(&mut self, tree: &mut Tree<'_>, source: &Source<'_>, section: NodeId, port: u16) -> NodeId {
+    fn rewrite(&mut self, tree: &mut Tree<'_>, source: &Source<'_>, section: NodeId, gate: SocketAddr) -> NodeId {
         let View::Mapping(pairs) = tree.view(section) else { return section };
         let mut pairs = pairs.to_vec();
         let Some(slot) = pairs.iter().position(|&(key, _)| keys::is_string(tree, key, "remote_write")) else {
@@ -148,7 +152,7 @@ impl Rewriting {
             match read {
                 Ok(mut settings) => {
                     settings.path = format!("/write/{}", utf8_percent_encode(&settings.name, PATH));
-                    let url = format!("http://127.0.0.1:{port}{}", settings.path);
+                    let url = format!("http://{gate}{}", settings.path);
                     let node = point_at_gate(tree, entry, url, &settings.name);
                     all.push(node);
                     gated.push(node);

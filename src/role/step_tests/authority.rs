@@ -79,7 +79,7 @@ mod gained_and_lost {
             leader pod-1  => -
             reason        => follows pod-1; the follower configuration is in force
             authority 800 => -
-            shutdown      => hand over (the sidecar shuts down), tell no (the sidecar shuts down)
+            shutdown      => hand over (the sidecar shuts down)
             ",
         );
     }

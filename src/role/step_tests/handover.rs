@@ -108,8 +108,8 @@ mod cordon {
             "
             cordon 1     => answer 1 ok (cordoned: this member hands leadership over as soon as the follower configuration is in force), write F1, tell yes (leads until the follower configuration is in force)
             wrote ok     => reload F1
-            reloaded ok  => hand over (cordoned by an operator), tell no (cordoned by an operator)
-            leader pod-1 => -
+            reloaded ok  => hand over (cordoned by an operator), tell yes (Prometheus is ready and healthy)
+            leader pod-1 => tell no (cordoned by an operator)
             handed-over to pod-1 => -
             ",
         );
@@ -146,8 +146,8 @@ mod cordon {
             authority forever => -
             cordon 1    => answer 1 ok (cordoned: this member hands leadership over as soon as the follower configuration is in force), write F1, tell yes (leads until the follower configuration is in force)
             wrote ok    => reload F1
-            reloaded ok => hand over (cordoned by an operator), tell no (cordoned by an operator)
-            handed-over none => write L1
+            reloaded ok => hand over (cordoned by an operator), tell yes (Prometheus is ready and healthy)
+            handed-over none => write L1, tell no (cordoned by an operator)
             wrote ok    => reload L1
             reloaded ok => -
             wait 100000 => -
@@ -171,8 +171,8 @@ mod shutdown {
             shutdown     => write F1, tell yes (leads until the follower configuration is in force)
             wrote ok     => reload F1
             authority 800 => -
-            reloaded ok  => hand over (the sidecar shuts down), tell no (the sidecar shuts down)
-            leader pod-1 => -
+            reloaded ok  => hand over (the sidecar shuts down), tell yes (Prometheus is ready and healthy)
+            leader pod-1 => tell no (the sidecar shuts down)
             handed-over to pod-1 => finish
             ",
         );
@@ -186,8 +186,8 @@ mod shutdown {
             others no   => -
             shutdown    => write F1, tell yes (leads until the follower configuration is in force)
             wrote ok    => reload F1
-            reloaded ok => hand over (the sidecar shuts down), tell no (the sidecar shuts down)
-            handed-over none => finish
+            reloaded ok => hand over (the sidecar shuts down), tell yes (Prometheus is ready and healthy)
+            handed-over none => finish, tell no (the sidecar shuts down)
             ",
         );
     }
@@ -200,8 +200,8 @@ mod shutdown {
             shutdown  => write F1, tell yes (leads until the follower configuration is in force)
             wrote ok  => reload F1
             wait 4999 => -
-            wait 1    => hand over (the sidecar shuts down), tell no (the sidecar shuts down)
-            handed-over to pod-1 => finish
+            wait 1    => hand over (the sidecar shuts down), tell yes (Prometheus is ready and healthy)
+            handed-over to pod-1 => finish, tell no (the sidecar shuts down)
             ",
         );
     }
@@ -214,7 +214,7 @@ mod shutdown {
             down      => reload L1, tell no (Prometheus does not run: nothing listens)
             reloaded error refused => -
             shutdown  => write F1
-            wrote ok  => reload F1, hand over (the sidecar shuts down), tell no (the sidecar shuts down)
+            wrote ok  => reload F1, hand over (the sidecar shuts down)
             ",
         );
     }
@@ -226,8 +226,8 @@ mod shutdown {
             step-down 7  => write F1, tell yes (leads until the follower configuration is in force)
             shutdown     => -
             wrote ok     => reload F1
-            reloaded ok  => hand over (maintenance), tell no (the sidecar shuts down)
-            leader pod-1 => -
+            reloaded ok  => hand over (maintenance), tell yes (Prometheus is ready and healthy)
+            leader pod-1 => tell no (the sidecar shuts down)
             handed-over to pod-1 => answer 7 ok (pod-1), finish
             ",
         );
@@ -242,7 +242,7 @@ mod shutdown {
             wrote ok      => reload F2
             shutdown      => tell no (the sidecar shuts down)
             authority 800 => tell yes (leads until the follower configuration is in force)
-            reloaded ok   => hand over (the sidecar shuts down), tell no (the sidecar shuts down)
+            reloaded ok   => hand over (the sidecar shuts down), tell yes (Prometheus is ready and healthy)
             ",
         );
     }
@@ -253,8 +253,8 @@ mod shutdown {
         scenario.run(
             "
             elected  => -
-            shutdown => hand over (the sidecar shuts down), tell no (the sidecar shuts down)
-            handed-over to pod-1 => finish
+            shutdown => hand over (the sidecar shuts down)
+            handed-over to pod-1 => finish, tell no (the sidecar shuts down)
             ",
         );
     }
@@ -267,9 +267,112 @@ mod shutdown {
             shutdown    => -
             uncordon 2  => answer 2 ok (uncordoned: this member may lead again)
             wrote ok    => reload F1
-            reloaded ok => hand over (the sidecar shuts down), tell no (the sidecar shuts down)
-            handed-over to pod-1 => finish
+            reloaded ok => hand over (the sidecar shuts down), tell yes (Prometheus is ready and healthy)
+            handed-over to pod-1 => finish, tell no (the sidecar shuts down)
             ",
         );
+    }
+}
+
+mod cover {
+    use super::super::*;
+
+    /// A leader with a gate, in a group whose other members could take over, but not without a gap.
+    fn leader_of_the_uncovered() -> Scenario {
+        let mut leader = leader();
+        leader.run(
+            "
+            cover yes         => -
+            authority forever => -
+            others eligible   => -
+            ",
+        );
+        leader
+    }
+
+    #[test]
+    fn a_leader_leads_on_until_somebody_could_take_over_without_a_gap() {
+        leader_of_the_uncovered().run(
+            "
+            step-down 7  => tell yes (leads until a member could take over without a gap)
+            reason       => leads on, and gives leadership up (maintenance) as soon as a member could take over without a gap; the leader configuration is in force
+            wait 4999    => -
+            others yes   => write F1, tell yes (leads until the follower configuration is in force)
+            wrote ok     => reload F1
+            reloaded ok  => hand over (maintenance), tell yes (Prometheus is ready and healthy)
+            ",
+        );
+    }
+
+    #[test]
+    fn a_step_down_does_not_wait_for_longer_than_stated() {
+        leader_of_the_uncovered().run(
+            "
+            step-down 7  => tell yes (leads until a member could take over without a gap)
+            wait 5000    => write F1, tell yes (leads until the follower configuration is in force)
+            ",
+        );
+    }
+
+    #[test]
+    fn a_shutdown_waits_until_the_own_prometheus_has_flushed_everything() {
+        leader_of_the_uncovered().run(
+            "
+            shutdown     => tell yes (leads until a member could take over without a gap)
+            wait 7999    => -
+            down         => write F1, tell no (Prometheus does not run: nothing listens)
+            wrote ok     => reload F1, hand over (the sidecar shuts down)
+            ",
+        );
+        leader_of_the_uncovered().run(
+            "
+            shutdown     => tell yes (leads until a member could take over without a gap)
+            wait 8000    => write F1, tell yes (leads until the follower configuration is in force)
+            ",
+        );
+    }
+
+    #[test]
+    fn leadership_that_is_lost_meanwhile_ends_the_wait() {
+        leader_of_the_uncovered().run(
+            "
+            shutdown     => tell yes (leads until a member could take over without a gap)
+            leader pod-1 => write F1, tell no (the sidecar shuts down)
+            wrote ok     => reload F1
+            reloaded ok  => finish
+            ",
+        );
+    }
+
+    #[test]
+    fn a_cordon_waits_too_and_can_be_taken_back() {
+        leader_of_the_uncovered().run(
+            "
+            cordon 1   => answer 1 ok (cordoned: this member hands leadership over as soon as the follower configuration is in force), tell yes (leads until a member could take over without a gap)
+            uncordon 2 => answer 2 ok (uncordoned: this member may lead again), tell yes (Prometheus is ready and healthy)
+            cordon 3   => answer 3 ok (cordoned: this member hands leadership over as soon as the follower configuration is in force), tell yes (leads until a member could take over without a gap)
+            shutdown   => -
+            uncordon 4 => answer 4 ok (uncordoned: this member may lead again)
+            reason     => leads on, and gives leadership up (the sidecar shuts down) as soon as a member could take over without a gap; the leader configuration is in force
+            ",
+        );
+    }
+
+    #[test]
+    fn with_nothing_to_lose_nobody_is_waited_for() {
+        leader().run(
+            "
+            others eligible => -
+            step-down 7     => write F1, tell yes (leads until the follower configuration is in force)
+            ",
+        );
+    }
+
+    #[test]
+    fn a_member_that_is_not_covered_says_so_to_the_group() {
+        let mut follower = follower();
+        let actions = follower.feed(Event::Cover(Cover { matters: true, prepared: false }));
+        let [Action::Tell(told)] = actions.as_slice() else { panic!("{actions:?}") };
+        assert!(told.eligible && !told.prepared);
     }
 }

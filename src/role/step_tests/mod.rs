@@ -18,13 +18,17 @@ use elector_raft::{Authority, CommandError, Leader, Leadership, Member, NodeId, 
 use super::state::{Action, Event, Failure, Leaving, Others, Policy, State};
 use super::step::step;
 use super::variants::{Config, Target};
-use super::{Role, reason};
+use super::{Cover, Role, reason};
 use crate::prometheus::health::Running;
 use crate::prometheus::probe::PrometheusState;
 use crate::render::Rendered;
 
-const POLICY: Policy =
-    Policy { max_attempts: 3, retry_delay: Duration::from_secs(10), demote_timeout: Duration::from_secs(5) };
+const POLICY: Policy = Policy {
+    max_attempts: 3,
+    retry_delay: Duration::from_secs(10),
+    demote_timeout: Duration::from_secs(5),
+    cover_timeout: Duration::from_secs(8),
+};
 
 /// Source files by number: source 1 renders to the contents F1 and L1; of source 9 both are E9.
 fn config(number: &str) -> Arc<Config> {
@@ -124,9 +128,11 @@ impl Scenario {
             "leader" => Event::Leadership(leadership(words[1], Authority::None)),
             "no-leader" => Event::Leadership(Leadership::default()),
             "others" => Event::Others(Others {
-                eligible: words[1] == "yes",
-                detail: if words[1] == "yes" { String::new() } else { "pod-1 cannot: it is cordoned".to_owned() },
+                eligible: words[1] != "no",
+                prepared: words[1] == "yes",
+                detail: if words[1] == "no" { "pod-1 cannot: it is cordoned".to_owned() } else { String::new() },
             }),
+            "cover" => Event::Cover(Cover { matters: true, prepared: words[1] == "yes" }),
             "up" => prometheus(Running::Yes, "", ""),
             "not-ready" => prometheus(Running::Yes, "503", ""),
             "unhealthy" => prometheus(Running::Yes, "", "503"),
@@ -219,7 +225,7 @@ pub(super) fn check(before: &State, after: &State, actions: &[Action], now: Now)
 fn may_lead(state: &State, role: Role, now: Now) {
     if role == Role::Leader {
         assert!(state.leadership.holds_authority(now), "a leader's configuration without authority");
-        assert!(state.leaving.is_none() && !state.shutting_down, "a leader's configuration while leaving");
+        assert!(state.acts(), "a leader's configuration while leaving");
     }
 }
 

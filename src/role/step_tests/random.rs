@@ -14,7 +14,8 @@ enum Op {
     /// Authority for so many milliseconds.
     Authority(u64),
     Lost,
-    Others(bool),
+    /// Whether another member could lead, and without a gap.
+    Others(bool, bool),
     Source(&'static str),
     /// The write in flight reaches its rename, or fails before it.
     Rename(bool),
@@ -41,7 +42,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (5_000_u64..70_000).prop_map(Op::Wait),
         6 => (1_u64..2000).prop_map(Op::Authority),
         3 => Just(Op::Lost),
-        2 => any::<bool>().prop_map(Op::Others),
+        2 => any::<(bool, bool)>().prop_map(|(eligible, prepared)| Op::Others(eligible, prepared)),
         2 => prop::sample::select(vec!["1", "2", "9", "invalid"]).prop_map(Op::Source),
         6 => prop::bool::weighted(0.8).prop_map(Op::Rename),
         6 => Just(Op::Wrote),
@@ -88,7 +89,8 @@ impl World {
             finished: false,
         };
         world.feed(Event::Leadership(Leadership::default()));
-        world.feed(Event::Others(Others { eligible: true, detail: String::new() }));
+        world.feed(Event::Others(Others { eligible: true, prepared: true, detail: String::new() }));
+        world.feed(Event::Cover(Cover { matters: true, prepared: true }));
         world.probe();
         world
     }
@@ -182,7 +184,10 @@ impl World {
                 self.feed(Event::Leadership(leadership("pod-0", authority)));
             }
             Op::Lost => self.feed(Event::Leadership(leadership("pod-1", Authority::None))),
-            Op::Others(eligible) => self.feed(Event::Others(Others { eligible: *eligible, detail: String::new() })),
+            Op::Others(eligible, prepared) => {
+                let prepared = *eligible && *prepared;
+                self.feed(Event::Others(Others { eligible: *eligible, prepared, detail: String::new() }));
+            }
             Op::Source("invalid") => self.feed(Event::Source(Err("bad".to_owned()))),
             Op::Source(number) => self.feed(Event::Source(Ok(config(number)))),
             Op::Rename(works) => self.rename(*works),
@@ -269,7 +274,7 @@ proptest! {
             world.apply(op);
         }
         // Nothing else answers from now on: neither disk nor Prometheus.
-        for _ in 0..3 {
+        for _ in 0..5 {
             if !world.finished {
                 world.apply(&Op::HandedOver(false));
             }

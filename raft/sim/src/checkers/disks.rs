@@ -163,11 +163,15 @@ impl Disks {
     }
 
     /// Whether these machines hold a majority of every membership that may be in force.
-    pub(super) fn carry_the_group(&self, machines: &[MachineId], also: &[Configs]) -> bool {
+    pub(super) fn carry_the_group(&self, machines: &[MachineId], without: Option<MachineId>, also: &[Configs]) -> bool {
         let joined = |disk: &&Disk| disk.cluster().is_some();
         let ids: BTreeSet<NodeId> =
             machines.iter().filter_map(|id| self.of(*id)).filter(joined).filter_map(Disk::node_id).collect();
-        let carries = |voters: &BTreeSet<NodeId>| voters.intersection(&ids).count() > voters.len() / 2;
+        let gone = without.and_then(|id| self.of(id)?.node_id());
+        let carries = |voters: &BTreeSet<NodeId>| {
+            let left = voters.iter().filter(|id| Some(**id) != gone).count();
+            voters.intersection(&ids).count() > left / 2
+        };
         let on_disks = self.now.values().filter(joined).flat_map(|disk| disk.memberships().take(2));
         on_disks.flat_map(|(_, _, configs)| configs).all(carries)
             && also.iter().flatten().filter(|voters| !voters.is_empty()).all(carries)

@@ -117,8 +117,13 @@ impl Checkers {
     }
 
     /// Whether these machines' disks are a majority of every membership on a disk and of these.
-    pub(crate) fn carry_the_group(&self, machines: &[MachineId], also: &[Vec<BTreeSet<NodeId>>]) -> bool {
-        self.disks.carry_the_group(machines, also)
+    pub(crate) fn carry_the_group(
+        &self,
+        machines: &[MachineId],
+        without: Option<MachineId>,
+        also: &[Vec<BTreeSet<NodeId>>],
+    ) -> bool {
+        self.disks.carry_the_group(machines, without, also)
     }
 
     /// Whether a machine's disk is in no group.

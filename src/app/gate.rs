@@ -1,0 +1,95 @@
+//! How the gate is wired: with rendering, role control, its Prometheus, and the end of the process.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::gate::{Gate, Routes, UngatedStatus};
+use crate::prometheus;
+use crate::prometheus::running::{self, Running};
+use crate::render::{render, render_gated};
+use crate::role::{Companion, Cover, Renderer};
+
+/// Time to connect to the own Prometheus.
+const PROMETHEUS_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Renders, with a gate for its address; the gate gets the entries that lead to it.
+pub(super) fn renderer(gate: Option<Gate>, address: SocketAddr) -> Renderer {
+    let Some(gate) = gate else {
+        return Arc::new(|source| render(source).map_err(|error| error.to_string()));
+    };
+    let (rendered, mut routes) = watch::channel(Routes::default());
+    tokio::spawn(async move {
+        while routes.changed().await.is_ok() {
+            let routes = routes.borrow_and_update().clone();
+            if let Err(error) = gate.apply(routes).await {
+                tracing::error!(%error, "an entry of remote_write cannot be gated: its requests are answered with 503");
+            }
+        }
+    });
+    Arc::new(move |source| {
+        let gated = render_gated(source, address).map_err(|error| error.to_string())?;
+        let ungated = gated.ungated.into_iter().map(|entry| UngatedStatus {
+            reason: entry.reason.to_string(),
+            label: entry.label,
+            line: entry.line,
+        });
+        let (remotes, longest_interval) = (gated.remotes, gated.longest_interval);
+        rendered.send_replace(Routes { remotes, ungated: ungated.collect(), longest_interval });
+        Ok(gated.rendered)
+    })
+}
+
+/// What role control must know of the gate, and ask of it.
+pub(super) fn companion(gate: &Gate) -> Companion {
+    let mut seen = gate.cover();
+    let (cover, receiver) = watch::channel(Cover { matters: false, prepared: false });
+    tokio::spawn(async move {
+        loop {
+            let now = seen.borrow_and_update().clone();
+            cover.send_replace(Cover { matters: now.matters, prepared: now.verdict.is_ok() });
+            if seen.changed().await.is_err() {
+                return;
+            }
+        }
+    });
+    let (yielding, resuming) = (gate.clone(), gate.clone());
+    Companion {
+        cover: receiver,
+        give_way: Arc::new(move || {
+            let gate = yielding.clone();
+            Box::pin(async move { gate.give_way().await })
+        }),
+        resume: Arc::new(move || resuming.resume()),
+    }
+}
+
+/// The gate learns from its Prometheus since when that runs, and with what.
+pub(super) fn follow_prometheus(
+    gate: Gate,
+    reload: &reqwest::Url,
+    address: SocketAddr,
+) -> anyhow::Result<[JoinHandle<()>; 2]> {
+    let client = prometheus::client::build([reload], PROMETHEUS_CONNECT_TIMEOUT)?;
+    let (running, seen) = watch::channel(Running::default());
+    Ok([
+        tokio::spawn(running::follow(client, running::api_of(reload), running)),
+        tokio::spawn(async move { gate.follow_prometheus(seen, address).await }),
+    ])
+}
+
+/// The gate's listener stays until its Prometheus has flushed and stopped: what that cannot deliver holds up the whole pod.
+pub(super) async fn outlive_prometheus(gate: &Gate, reload: &reqwest::Url, until: Instant) {
+    gate.leave();
+    if !gate.cover().borrow().matters {
+        return;
+    }
+    tracing::info!("the gate takes what Prometheus still sends, until that stops or the grace delay ends");
+    if tokio::time::timeout_at(until, running::stopped(reload)).await.is_err() {
+        tracing::info!("Prometheus still runs: what it sends from now on waits in it until a sidecar is back");
+    }
+}
