@@ -38,8 +38,7 @@ async fn wait_leads(gated: &Gated, index: usize) -> Result<()> {
 }
 
 /// Starts a lost pod again, and waits until the group is whole. Returns the leader.
-async fn restart(gated: &mut Gated, lost: usize, leader: usize) -> Result<usize> {
+async fn restart(gated: &mut Gated, lost: usize) -> Result<usize> {
     gated.cluster.members[lost].start().await?;
-    gated.wait_whole(leader).await?;
-    Ok(leader)
+    gated.wait_whole().await
 }

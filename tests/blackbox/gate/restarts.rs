@@ -69,7 +69,7 @@ async fn prometheus_restarts(gated: &mut Gated, leader: usize) -> Result<usize> 
     gated.heal_remote();
     // A cordoned member may win an election, and hands over.
     wait_leads(gated, standby).await?;
-    restart(gated, leader, standby).await
+    restart(gated, leader).await
 }
 
 /// The writer is lost with everything that its Prometheus holds.
@@ -78,6 +78,6 @@ async fn lose(gated: &mut Gated, leader: usize) -> Result<usize> {
     ensure!(old.member == gated.cluster.members[leader].name, "leadership has moved");
     gated.cluster.members[leader].kill()?;
     gated.heal_remote();
-    let next = gated.wait_next_writer(&old).await?;
-    restart(gated, leader, next).await
+    gated.wait_next_writer(&old).await?;
+    restart(gated, leader).await
 }

@@ -100,21 +100,32 @@ impl Gated {
         .await
     }
 
-    /// Waits until another member leads than in `old` and writes. Returns its index.
+    /// Waits until another member than in `old` has written in a later term. Returns its index.
     pub async fn wait_next_writer(&self, old: &Tenure) -> Result<usize> {
-        let next = self.cluster.wait_successor(old).await?;
-        self.wait_writes(next).await?;
-        Ok(next)
+        let what = format!("another writer than {}", old.member);
+        let taken = eventually(TAKEOVER_MAX, &what, async || {
+            self.receiver.read(|requests, _| {
+                let is_next = |request: &&Request| {
+                    request.term.is_some_and(|term| term > old.term)
+                        && request.sender.as_ref().is_some_and(|sender| *sender != old.member)
+                        && request.status().is_some_and(|status| status < 300)
+                };
+                let sender = requests.iter().rev().find(is_next).and_then(|request| request.sender.clone());
+                sender.context("no request of another member was taken")
+            })
+        });
+        self.cluster.index_of(&taken.await?)
     }
 
-    /// Waits until the group is whole again with an unchanged leader, everybody scrapes, and what the leader has scraped by
-    /// now is in the store.
-    pub async fn wait_whole(&mut self, leader: usize) -> Result<()> {
-        ensure!(self.cluster.wait_settled().await? == leader, "leadership has moved again");
+    /// Waits until the group is whole again, everybody scrapes, and what the leader has scraped by now is in the store. Returns
+    /// the leader.
+    pub async fn wait_whole(&mut self) -> Result<usize> {
+        let leader = self.cluster.wait_settled().await?;
         for index in self.cluster.started() {
             self.wait_scrapes(index).await?;
         }
-        self.wait_stored(leader).await
+        self.wait_stored(leader).await?;
+        Ok(leader)
     }
 
     /// Waits until what a member has scraped by now is in the store.
