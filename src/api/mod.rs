@@ -186,7 +186,7 @@ struct Shared {
 impl Shared {
     /// Ready, or one sentence why not.
     fn readiness(&self) -> Result<(), String> {
-        let group = self.inputs.group.status.borrow();
+        let group = self.inputs.group.status.borrow().clone();
         self.ready.verdict(self.inputs.shutting_down.is_cancelled(), &group, || self.cover())
     }
 
@@ -200,11 +200,15 @@ impl Shared {
 
     fn report(&self) -> StatusReport {
         let inputs = &self.inputs;
+        // Not borrowed for the time of the report: whoever borrows twice while the group wants to write waits for ever.
+        let leadership = inputs.group.leadership.borrow().clone();
+        let group = inputs.group.status.borrow().clone();
+        let role = inputs.role.as_ref().map(|role| role.status.borrow().clone());
         status::View {
             member: &inputs.member,
-            leadership: &inputs.group.leadership.borrow().clone(),
-            group: &inputs.group.status.borrow().clone(),
-            role: inputs.role.as_ref().map(|role| role.status.borrow().clone()).as_deref(),
+            leadership: &leadership,
+            group: &group,
+            role: role.as_deref(),
             gate: inputs.gate.as_ref().map(Gate::status),
             settings_warnings: &inputs.warnings,
             readiness: self.readiness(),

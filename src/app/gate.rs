@@ -47,11 +47,11 @@ pub(super) fn renderer(gate: Option<Gate>, address: SocketAddr) -> Renderer {
 /// What role control must know of the gate, and ask of it.
 pub(super) fn companion(gate: &Gate) -> Companion {
     let mut seen = gate.cover();
-    let (cover, receiver) = watch::channel(Cover { matters: false, prepared: false });
+    let (cover, receiver) = watch::channel(Cover { matters: false, prepared: false, unfit: None });
     tokio::spawn(async move {
         loop {
             let now = seen.borrow_and_update().clone();
-            cover.send_replace(Cover { matters: now.matters, prepared: now.verdict.is_ok() });
+            cover.send_replace(Cover { matters: now.matters, prepared: now.verdict.is_ok(), unfit: now.unfit });
             if seen.changed().await.is_err() {
                 return;
             }

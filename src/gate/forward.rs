@@ -26,6 +26,7 @@ use super::client::{Answer, Client, SendError};
 use super::cover::Reach;
 use super::fence::Tenure;
 use super::prometheus::QueueSince;
+use super::refusal::{self, Unfit};
 use super::remote::RemoteSettings;
 use super::runtime::GateSettings;
 use super::spool::{Batch, Format, SpoolError};
@@ -68,6 +69,8 @@ pub(super) struct Remote {
     pub(super) seen: Mutex<Seen>,
     /// Since when this remote's queue in the own Prometheus has run unchanged.
     pub(super) since: Mutex<Option<QueueSince>>,
+    /// Since it has been refusing this replica for too long, and until when that counts.
+    unfit: Mutex<Option<Unfit>>,
     /// Requests on their way to the remote.
     in_flight: watch::Sender<usize>,
 }
@@ -119,6 +122,7 @@ impl Remote {
             counts: Counts::default(),
             seen: Mutex::default(),
             since: Mutex::new(since),
+            unfit: Mutex::default(),
             in_flight: watch::Sender::new(0),
         }
     }
@@ -146,11 +150,21 @@ impl Remote {
         }
     }
 
+    /// Why this member should not write to it: it refuses this replica (401, 403, 404 …), and may take another one's.
+    pub(super) fn unfit(&self, now: Instant) -> Option<String> {
+        let refused_since = lock(&self.progress).as_ref().and_then(|progress| progress.watermark.refused_since());
+        let error = lock(&self.seen).error.clone();
+        let mut unfit = lock(&self.unfit);
+        *unfit = refusal::fitness(unfit.take(), refused_since, error, now);
+        unfit.as_ref().map(|unfit| unfit.why.clone())
+    }
+
     /// Replaces the settings; connections with other ones end when their requests have. A new URL starts its watermark anew.
     pub(super) fn replace_settings(&self, settings: RemoteSettings, period: Duration) {
         let settings = Arc::new(settings);
         let old = std::mem::replace(&mut *lock(&self.settings), settings.clone());
         lock(&self.client).take();
+        lock(&self.unfit).take();
         let is_new_url = old.url.id() != settings.url.id();
         if !is_new_url && old.queue == settings.queue {
             return;
@@ -262,6 +276,11 @@ impl Remote {
     /// A batch of the spool has gone out.
     pub(super) fn progressed(&self, tenure: &Arc<Tenure>) {
         self.with_progress(tenure, |progress| progress.caught_up += 1);
+    }
+
+    /// Requests on their way to the remote.
+    pub(super) fn in_flight(&self) -> usize {
+        *self.in_flight.borrow()
     }
 
     /// Completes when no request is on its way.
@@ -376,6 +395,7 @@ impl Drop for Attempt<'_> {
         let now = Instant::now();
         if self.outcome == (Outcome::Final { accepted: true }) {
             lock(&self.remote.seen).accepted = Some(now);
+            lock(&self.remote.unfit).take();
         }
         self.remote.with_progress(&self.tenure, |progress| progress.watermark.end(self.key, self.outcome, now));
     }

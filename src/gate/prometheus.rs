@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -62,11 +62,13 @@ pub struct GateCover {
     pub matters: bool,
     /// It could, or one sentence why not.
     pub verdict: Result<(), String>,
+    /// Why another member should write: a remote has been refusing this replica.
+    pub unfit: Option<String>,
 }
 
 impl GateCover {
     pub(super) fn starting() -> Self {
-        Self { matters: false, verdict: Err("the gate is starting".to_owned()) }
+        Self { matters: false, verdict: Err("the gate is starting".to_owned()), unfit: None }
     }
 }
 
@@ -147,7 +149,9 @@ impl Gate {
 
     /// Whether this member could take over without a gap at this moment, and else one sentence why not.
     pub fn covered(&self) -> Result<(), String> {
-        self.0.judge_cover(&self.0.group.values.borrow().clone())
+        // Not borrowed meanwhile: the group must be able to write.
+        let values = self.0.group.values.borrow().clone();
+        self.0.judge_cover(&values)
     }
 
     /// The same, twice a second.
@@ -199,12 +203,22 @@ impl Inner {
         Ok(())
     }
 
+    /// Why another member should write.
+    fn judge_fitness(&self) -> Option<String> {
+        let now = Instant::now();
+        self.remotes().iter().find_map(|remote| {
+            let why = remote.unfit(now)?;
+            Some(format!("remote_write `{}`: {why}", remote.settings().name))
+        })
+    }
+
     /// A warning where the external labels are not the leader's.
     pub(super) fn labels_warning(&self, values: &BTreeMap<String, String>) -> Option<String> {
         let (Known::Runs { config, .. }, Some(leaders)) = (&*lock(&self.known), values.get(LABELS_KEY)) else {
             return None;
         };
-        let leads = self.tenure.borrow().as_ref().is_some_and(|tenure| tenure.holds());
+        let tenure = self.tenure.borrow().clone();
+        let leads = tenure.is_some_and(|tenure| tenure.holds());
         (!leads && !self.remotes().is_empty() && *leaders != config.external_labels).then(|| {
             "global.external_labels of this member's Prometheus differ from the leader's: each takeover begins new series at \
              the remote; make them equal on all replicas (prometheus-operator: replicaExternalLabelName: \"\")"
@@ -219,7 +233,8 @@ pub(super) async fn watch_cover(gate: Weak<Inner>) {
     loop {
         let Some(inner) = gate.upgrade() else { return };
         let current = values.borrow_and_update().clone();
-        let now = GateCover { matters: !inner.remotes().is_empty(), verdict: inner.judge_cover(&current) };
+        let matters = !inner.remotes().is_empty();
+        let now = GateCover { matters, verdict: inner.judge_cover(&current), unfit: inner.judge_fitness() };
         inner.cover.send_if_modified(|cover| {
             let changed = *cover != now;
             *cover = now;

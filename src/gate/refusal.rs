@@ -1,4 +1,5 @@
-//! What a 400 of a catch-up means, and how a batch is taken apart. Pure.
+//! What a refusal means: for a batch of a catch-up that is answered with 400, which is taken apart; and for a replica whom the
+//! remote refuses (401, 403, 404 …). Pure.
 //!
 //! Three kinds of receivers answer 400 to a batch that holds something out of order:
 //!
@@ -10,6 +11,8 @@
 //!
 //! A receiver of the second kind with other words is bounded: pieces are not divided below one timestamp (samples of one
 //! scrape, which are all new or all old), nor beyond [`PIECES_MAX`] requests a batch.
+
+use std::time::{Duration, Instant};
 
 use super::client::Answer;
 use super::wire::{Summary, Version, split};
@@ -82,6 +85,34 @@ impl Apart {
     }
 }
 
+/// A remote that refuses a replica for so long is a reason to let another one write.
+const REFUSED_MAX: Duration = Duration::from_secs(60);
+/// So long it counts after that: a standby does not see that the trouble is over. Where the remote refuses all of them,
+/// leadership goes round no faster than this.
+const UNFIT_FOR: Duration = Duration::from_secs(30 * 60);
+
+/// A replica that a remote has been refusing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unfit {
+    pub(super) why: String,
+    until: Instant,
+}
+
+/// Whether a replica is unfit to write. `refused_since`: the remote refuses it, and has taken nothing since.
+pub(super) fn fitness(
+    before: Option<Unfit>,
+    refused_since: Option<Instant>,
+    error: Option<String>,
+    now: Instant,
+) -> Option<Unfit> {
+    if refused_since.is_some_and(|since| now.saturating_duration_since(since) >= REFUSED_MAX) {
+        let error = error.unwrap_or_else(|| "the remote refuses".to_owned());
+        let why = format!("{error}, and has taken nothing from this replica for {} s", REFUSED_MAX.as_secs());
+        return Some(Unfit { why, until: now + UNFIT_FOR });
+    }
+    before.filter(|unfit| unfit.until > now)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -129,6 +160,20 @@ mod tests {
             }
         }
         (taken, requests)
+    }
+
+    #[test]
+    fn a_replica_that_was_refused_for_a_minute_is_unfit_until_half_an_hour_has_passed() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let error = || Some("the remote answers 401 no".to_owned());
+        assert_eq!(fitness(None, Some(start), error(), at(59)), None);
+        let unfit = fitness(None, Some(start), error(), at(60));
+        let words = "the remote answers 401 no, and has taken nothing from this replica for 60 s";
+        assert_eq!(unfit.as_ref().map(|unfit| unfit.why.as_str()), Some(words));
+        assert_eq!(fitness(unfit.clone(), None, None, at(60 + 1_799)), unfit, "another one writes meanwhile");
+        assert_eq!(fitness(unfit, None, None, at(60 + 1_800)), None);
+        assert_eq!(fitness(None, None, error(), at(9_000)), None);
     }
 
     #[test]

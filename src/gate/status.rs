@@ -113,6 +113,8 @@ pub struct RemoteStatus {
     pub spool_oldest_age_ms: Option<u64>,
     /// The catch-up under way.
     pub catch_up: Option<CatchUpStatus>,
+    /// Requests on their way to the remote.
+    pub in_flight: usize,
     /// What has happened since the process began.
     pub counts: CountsStatus,
 }
@@ -256,6 +258,7 @@ impl Remote {
             spool_bytes: size.bytes,
             spool_bytes_max,
             spool_oldest_age_ms: size.oldest_ms.map(|at| u64::try_from(now_ms.saturating_sub(at)).unwrap_or(0)),
+            in_flight: self.in_flight(),
             counts: self.counts.read(),
             name: settings.name.clone(),
             ..RemoteStatus::default()

@@ -103,17 +103,19 @@ pub struct ConfigStatus {
 }
 
 /// Whether this member could take the leader's work over without losing anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cover {
     /// There is something that can be lost: a handover waits a while for a member that is prepared.
     pub matters: bool,
     /// This member is prepared.
     pub prepared: bool,
+    /// Why this member cannot do the leader's work, and another one should.
+    pub unfit: Option<String>,
 }
 
 impl Default for Cover {
     fn default() -> Self {
-        Self { matters: false, prepared: true }
+        Self { matters: false, prepared: true, unfit: None }
     }
 }
 

@@ -168,6 +168,9 @@ fn ability(state: &State) -> Eligibility {
     if !prometheus.healthy {
         return because("Prometheus is not healthy", &prometheus.not_healthy);
     }
+    if let Some(why) = &state.cover.unfit {
+        return no(why);
+    }
     if !state.asserted {
         let error = state.retry.error.as_deref().unwrap_or("it is being asked");
         return no(&format!("Prometheus has not loaded a configuration of this sidecar yet: {error}"));

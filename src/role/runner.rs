@@ -141,7 +141,7 @@ impl<R: Reload> Runner<R> {
         let events = self.events();
         self.spawn(async move {
             loop {
-                let now = *cover.borrow_and_update();
+                let now = cover.borrow_and_update().clone();
                 if events.send(Event::Cover(now)).await.is_err() || cover.changed().await.is_err() {
                     return;
                 }

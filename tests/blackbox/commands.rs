@@ -63,10 +63,14 @@ async fn init_renders_the_follower_configuration_and_ends() -> Result<()> {
     sidecar.flags.set("config", source.display()).set("output", output.display());
     sidecar.flags.set("lease-name", "x").set("lease-namespace", "x");
     sidecar.command(&["-init"]).await?.ok()?;
+    let gated = std::fs::read_to_string(&output)?;
+    ensure!(gated.contains("7s") && gated.contains("http://127.0.0.1:9097/write/x-"), "{gated}");
+    sidecar.flags.set("remote-write-gate", "off");
+    sidecar.command(&["-init"]).await?.ok()?;
     let rendered = std::fs::read_to_string(&output)?;
     ensure!(rendered.contains("7s") && !rendered.contains("remote_write"), "{rendered}");
     let leader = sidecar.command(&["render", "--role", "leader"]).await?.ok()?;
-    ensure!(leader.contains("7s") && leader.contains("remote_write"), "{leader}");
+    ensure!(leader.contains("7s") && leader.contains("http://x"), "{leader}");
     ensure!(std::fs::read_to_string(&output)? == rendered, "render wrote the output file");
     sidecar.command(&["check-config"]).await?.ok()?;
     std::fs::write(&source, "folower: {}\n")?;

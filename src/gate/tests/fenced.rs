@@ -90,6 +90,7 @@ async fn a_request_that_was_cut_is_in_the_spool_and_never_whole_at_the_remote() 
         let (member, body) = (member.clone(), body.clone());
         tokio::spawn(async move { member.push_as(Version::V1, body).await.0 })
     };
+    eventually("it is on its way", || member.status().in_flight == 1).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(!pushing.is_finished());
     member.leadership.send_replace(follows(4));
@@ -149,7 +150,7 @@ async fn a_request_that_waits_for_its_answer_is_cut_too() {
             tokio::spawn(async move { member.push(&[("a", at)]).await })
         })
         .collect();
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    eventually("they wait for their answers", || receiver.arrived() == 5).await;
     member.leadership.send_replace(follows(3));
     for pushing in pushing {
         assert_eq!(pushing.await.unwrap(), 204);

@@ -126,7 +126,8 @@ async fn a_standby_is_covered_once_the_writer_has_finished_what_was_before_its_p
     set_watermark(&member, start + margin);
     assert_eq!(covered(), Ok(()));
     let cover = member.gate.cover();
-    eventually("told", || *cover.borrow() == crate::gate::GateCover { matters: true, verdict: Ok(()) }).await;
+    eventually("told", || *cover.borrow() == crate::gate::GateCover { matters: true, verdict: Ok(()), unfit: None })
+        .await;
 
     // A reload that leaves the queue alone, one that changes it, one that takes it away.
     running.send_replace(runs(start, start + 20_000, ""));

@@ -369,9 +369,19 @@ mod cover {
     }
 
     #[test]
+    fn a_leader_that_its_remote_refuses_is_not_fit_to_lead_and_fit_again_later() {
+        leader_of_the_uncovered().run(
+            "
+            unfit the remote refuses => tell no (the remote refuses)
+            cover yes                => tell yes (Prometheus is ready and healthy)
+            ",
+        );
+    }
+
+    #[test]
     fn a_member_that_is_not_covered_says_so_to_the_group() {
         let mut follower = follower();
-        let actions = follower.feed(Event::Cover(Cover { matters: true, prepared: false }));
+        let actions = follower.feed(Event::Cover(Cover { matters: true, prepared: false, unfit: None }));
         let [Action::Tell(told)] = actions.as_slice() else { panic!("{actions:?}") };
         assert!(told.eligible && !told.prepared);
     }

@@ -90,7 +90,7 @@ impl World {
         };
         world.feed(Event::Leadership(Leadership::default()));
         world.feed(Event::Others(Others { eligible: true, prepared: true, detail: String::new() }));
-        world.feed(Event::Cover(Cover { matters: true, prepared: true }));
+        world.feed(Event::Cover(Cover { matters: true, prepared: true, unfit: None }));
         world.probe();
         world
     }

@@ -9,7 +9,7 @@ use reqwest::Client;
 use tokio::task::JoinHandle;
 
 use crate::http;
-use crate::prometheus::{has_remote_write, running_config};
+use crate::prometheus::{is_leaders, running_config};
 use crate::wait::eventually;
 
 const SAMPLE_MAX: Duration = Duration::from_millis(500);
@@ -47,7 +47,7 @@ impl ConfigWatch {
             loop {
                 let asked = Instant::now();
                 if let Ok(yaml) = running_config(&client, &url).await {
-                    let sample = Sample { asked, answered: Instant::now(), ships: has_remote_write(&yaml) };
+                    let sample = Sample { asked, answered: Instant::now(), ships: is_leaders(&yaml) };
                     lock(&samples).entry(name.clone()).or_default().push(sample);
                 }
                 tokio::time::sleep_until((asked + period).into()).await;

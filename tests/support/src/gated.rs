@@ -11,7 +11,9 @@ use anyhow::{Context, Result, ensure};
 use crate::cluster::{Cluster, Discovery, GateOptions, Options, TAKEOVER_MAX, TARGET_SERIES};
 use crate::prometheus::Executable;
 use crate::receiver::Receiver;
-use crate::receiver::analysis::{Scrapes, Stored, Turn, ensure_none, largest_gap, missing, requests_after, turns};
+use crate::receiver::analysis::{
+    Missing, SCRAPERS_MAX, Scrapes, Stored, Turn, ensure_none, largest_gap, missing, requests_after, turns,
+};
 use crate::receiver::behaviour::Behaviour;
 use crate::receiver::record::Request;
 use crate::sampler::Tenure;
@@ -154,8 +156,10 @@ impl Gated {
     /// The verdict so far: no term went backwards, no two replicas wrote in turns or in one term, no sample is missing that its
     /// replica had. Returns the turns.
     pub fn check_writers(&self) -> Result<Vec<Turn>> {
-        let turns = turns(&self.receiver.requests())?;
-        check_missing(&self.cluster, self.receiver.store().by_time())?;
+        let requests = self.receiver.requests();
+        let turns = turns(&requests)?;
+        let lost = lost(&self.cluster, self.receiver.store().by_time())?;
+        ensure_none(&lost).with_context(|| lost.first().map_or_else(String::new, |one| history(&requests, one)))?;
         Ok(turns)
     }
 
@@ -182,6 +186,10 @@ pub async fn wait_scrapes(cluster: &Cluster, index: usize) -> Result<()> {
 
 /// Fails if the store lacks a scrape that its replica had (`receiver::analysis`).
 pub fn check_missing(cluster: &Cluster, stored: Stored) -> Result<()> {
+    ensure_none(&lost(cluster, stored)?)
+}
+
+fn lost(cluster: &Cluster, stored: Stored) -> Result<Vec<Missing>> {
     let stored = scraped(stored);
     ensure!(
         stored.len() == series(cluster),
@@ -189,7 +197,24 @@ pub fn check_missing(cluster: &Cluster, stored: Stored) -> Result<()> {
         stored.len(),
         series(cluster)
     );
-    ensure_none(&missing(&stored, &scrapes(cluster)?))
+    Ok(missing(&stored, &scrapes(cluster)?))
+}
+
+/// What became of a missing sample: the requests that held it.
+fn history(requests: &[Request], missing: &Missing) -> String {
+    let value = value_of(missing.at_ms * SCRAPERS_MAX + missing.scraper);
+    let holds = |request: &&Request| {
+        request.points.iter().any(|point| point.series == missing.series && point.value.to_bits() == value.to_bits())
+    };
+    let tell = |request: &Request| {
+        let mut times: Vec<i64> = request.points.iter().map(|point| point.timestamp_ms).collect();
+        times.sort_unstable();
+        times.dedup();
+        let (count, end) = (request.points.len(), request.end.map(|(_, end)| end));
+        format!("{}, {:?}, {count} samples of {times:?}: {end:?}", request.who(), request.version)
+    };
+    let all: Vec<String> = requests.iter().filter(holds).map(tell).collect();
+    format!("requests with the first missing sample: {all:#?}")
 }
 
 /// Fails if there is a gap of several scrapes.

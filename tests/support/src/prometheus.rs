@@ -16,6 +16,7 @@ use crate::http;
 use crate::process::Process;
 use crate::receiver::analysis::Stored;
 use crate::receiver::decode::Series;
+use crate::source::LEADER_JOB;
 use crate::wait::eventually;
 
 /// A Prometheus starts in well under a second; this is for a machine that is busy with other tests.
@@ -201,9 +202,9 @@ impl Prometheus {
         running_config(&self.client, &self.url("")).await
     }
 
-    /// Whether the configuration that it runs now has a remote to write to.
+    /// Whether the configuration that it runs now is a leader's.
     pub async fn ships(&self) -> Result<bool> {
-        Ok(has_remote_write(&self.running_config().await?))
+        Ok(is_leaders(&self.running_config().await?))
     }
 
     /// An instant query; each result with its labels.
@@ -283,9 +284,10 @@ pub async fn running_config(client: &Client, base: &str) -> Result<String> {
     answer["data"]["yaml"].as_str().map(ToOwned::to_owned).with_context(|| format!("no configuration in {answer}"))
 }
 
-/// Whether a running configuration has a remote to write to.
-pub fn has_remote_write(yaml: &str) -> bool {
-    yaml.lines().any(|line| line.starts_with("remote_write:"))
+/// Whether a running configuration is a leader's.
+pub fn is_leaders(yaml: &str) -> bool {
+    let job = format!("- job_name: {LEADER_JOB}");
+    yaml.lines().any(|line| line == job)
 }
 
 fn sum_metric(page: &str, name: &str) -> f64 {
@@ -320,8 +322,8 @@ mod tests {
     }
 
     #[test]
-    fn only_a_top_level_remote_write_counts() {
-        assert!(has_remote_write("global: {}\nremote_write:\n- url: http://x\n"));
-        assert!(!has_remote_write("scrape_configs:\n- job_name: 'remote_write:'\n"));
+    fn a_leaders_configuration_is_known_by_the_leaders_job() {
+        assert!(is_leaders("global: {}\nscrape_configs:\n- job_name: only_the_leader\n  scheme: http\n"));
+        assert!(!is_leaders("scrape_configs:\n- job_name: demo\nremote_write:\n- url: http://x\n"));
     }
 }

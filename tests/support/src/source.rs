@@ -11,6 +11,9 @@ const KEY: &str = "config.yaml";
 /// The job that is always there.
 const JOB: &str = "demo";
 
+/// A job of the leader section, without targets: with the gate every role has the remote to write to.
+pub const LEADER_JOB: &str = "only_the_leader";
+
 /// What a member scrapes and where its leader section ships to.
 #[derive(Clone, Debug)]
 pub struct SourceSpec {
@@ -63,6 +66,8 @@ impl GatedSource {
       basic_auth: {{username: {sender}, password: of-no-use}}
 {message}      queue_config: {{batch_send_deadline: {deadline}ms, max_backoff: 500ms, min_shards: {shards}, max_shards: {shards}, \
              max_samples_per_send: {batch}}}
+  scrape_configs:
+    - {{job_name: {LEADER_JOB}}}
 "
         )
     }
@@ -82,6 +87,8 @@ impl SourceSpec {
                 "      queue_config: {{batch_send_deadline: 200ms, max_shards: 1}}
       write_relabel_configs:
         - {{target_label: shipped_by, replacement: {shipped_by}}}
+  scrape_configs:
+    - {{job_name: {LEADER_JOB}}}
 "
             )
         };

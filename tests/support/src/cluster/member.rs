@@ -143,8 +143,6 @@ fn flags(name: &str, index: usize, block: &Block, prometheus: &Prometheus) -> Fl
         .set("member-id", name)
         .set("lease-name", GROUP)
         .set("lease-namespace", "mon")
-        // What the group does shows in the files; the gate makes both variants equal.
-        .set("remote-write-gate", "off")
         .set("notify-http-url", prometheus.url("/-/reload"))
         .set("notify-retry-delay", "500ms")
         .set("readiness-http-url", prometheus.url("/-/ready"))
