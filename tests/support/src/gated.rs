@@ -26,7 +26,7 @@ pub const SCRAPE_INTERVAL: Duration = Duration::from_millis(500);
 pub const WATERMARK_PERIOD: Duration = Duration::from_millis(500);
 
 /// `lease-renew-deadline` of the members, which is the default: the longest that authority lasts without a majority.
-pub const RENEW_DEADLINE: Duration = Duration::from_millis(800);
+pub const RENEW_DEADLINE: Duration = Duration::from_millis(720);
 /// What the kernel and the receiver's thread hold of a request that was sent in time.
 const ON_ITS_WAY_MAX: Duration = Duration::from_millis(200);
 

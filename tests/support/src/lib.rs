@@ -4,6 +4,8 @@
 //! - [`prometheus`], [`sidecar`]: the processes; [`process`]: how they are started and surely ended
 //! - [`dns`], [`target`], [`source`]: what surrounds them
 //! - [`sampler`], [`config_watch`], [`load`]: observers that run all the time beside a test
+//! - [`receiver`]: a remote that notes who sends what; [`gated`]: a group with the gate on, and the verdict over it
+//! - [`links`]: relays between members, to cut one off
 //! - [`net`], [`workdir`], [`wait`], [`http`], [`procfs`], [`status`]: small tools
 
 pub mod cluster;
