@@ -3,6 +3,7 @@
 //! Its remote is a [`Receiver`] at the place of the storage. Each replica scrapes the same target at a phase of its own, and
 //! the request's user tells the receiver who sends.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -156,9 +157,16 @@ impl Gated {
     /// The verdict so far: no term went backwards, no two replicas wrote in turns or in one term, no sample is missing that its
     /// replica had. Returns the turns.
     pub fn check_writers(&self) -> Result<Vec<Turn>> {
+        self.check_writers_except(0..=0)
+    }
+
+    /// [`Gated::check_writers`], apart from scrapes within a span of Unix milliseconds: a Prometheus that ends does not keep
+    /// what it is scraping at that moment.
+    pub fn check_writers_except(&self, span_ms: RangeInclusive<u64>) -> Result<Vec<Turn>> {
         let requests = self.receiver.requests();
         let turns = turns(&requests)?;
-        let lost = lost(&self.cluster, self.receiver.store().by_time())?;
+        let mut lost = lost(&self.cluster, self.receiver.store().by_time())?;
+        lost.retain(|missing| !span_ms.contains(&missing.at_ms));
         ensure_none(&lost).with_context(|| lost.first().map_or_else(String::new, |one| history(&requests, one)))?;
         Ok(turns)
     }
