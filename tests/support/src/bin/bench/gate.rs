@@ -18,18 +18,18 @@ const INTERVALS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(15
 
 /// What each fault costs in samples, with the gate on and off.
 pub(crate) async fn gaps(binary: &Path) -> Result<()> {
-    let mut rows = Vec::new();
     for interval in INTERVALS {
+        let mut rows = Vec::new();
         let options = || Ok(Options::new("bench-gaps", binary));
         for (fault, on, off) in gaps::measure(options, interval, progress).await? {
-            for (gate, cost) in [("on", on), ("off", off)] {
-                let name = format!("{}, scraped every {} s", fault.name(), interval.as_secs());
-                rows.push(row(name, gate, &cost));
-            }
+            rows.push(row(fault.name(), "on", &on));
+            rows.push(row("", "off", &off));
         }
+        progress_end();
+        let title = format!("scraped every {} s", interval.as_secs());
+        let header = [&title, "gate", "largest gap", "series with a gap", "sent twice", "samples", "late requests"];
+        print_table(&header, rows);
     }
-    progress_end();
-    print_table(&["", "gate", "largest gap", "series with a gap", "sent twice", "samples", "late requests"], rows);
     println!(
         "A gap: more than 1.5 scrape intervals, of all series that a real Prometheus has stored. Late requests: begun by a\n\
          former leader when the next one had authority. Both groups suffer the same fault at the same time."
@@ -37,9 +37,9 @@ pub(crate) async fn gaps(binary: &Path) -> Result<()> {
     Ok(())
 }
 
-fn row(name: String, gate: &str, cost: &Cost) -> Vec<String> {
+fn row(name: &str, gate: &str, cost: &Cost) -> Vec<String> {
     vec![
-        name,
+        name.into(),
         gate.into(),
         format!("{:.1} s", cost.largest_gap.as_secs_f64()),
         format!("{} of {}", cost.series_with_gap, cost.series),
