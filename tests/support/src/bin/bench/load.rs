@@ -18,6 +18,8 @@ use tokio::task::JoinSet;
 const SAMPLES_PER_REQUEST: u32 = 2_000;
 const PERIOD: Duration = Duration::from_millis(20);
 const REQUESTS: u32 = 500;
+/// Making them takes a while, longer on a busy machine.
+const LEAD: Duration = Duration::from_secs(30);
 /// Samples a second, in units of ten thousand.
 pub(crate) const TEN_THOUSANDS_PER_SECOND: f64 = 10.0;
 
@@ -44,13 +46,11 @@ pub(crate) async fn run(cluster: &Cluster, index: usize, remote: Option<&str>) -
     let gate = member.sidecar.flags.get("admin-listen-address").context("no gate")?;
     let url = format!("http://{gate}/write/main");
     let id = member.sidecar.id().context("not running")?;
-    // Made for the times at which they will be sent; making them takes a while.
-    let lead = PERIOD * REQUESTS;
-    let first = SystemTime::now() + lead;
-    let start = Instant::now() + lead;
+    // Made for the times at which they will be sent.
+    let (first, start) = (SystemTime::now() + LEAD, Instant::now() + LEAD);
     let bodies = tokio::task::spawn_blocking(move || bodies(first)).await??;
     let body_bytes = bodies.iter().map(Vec::len).sum::<usize>() / bodies.len();
-    ensure!(Instant::now() < start, "making the requests took longer than {lead:?}");
+    ensure!(Instant::now() < start, "making the requests took longer than {LEAD:?}");
     tokio::time::sleep_until(start.into()).await;
     let before = Usage::read(id)?;
     let (through, direct) = send_all(bodies, &url, remote).await?;
