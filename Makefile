@@ -27,7 +27,7 @@ ARGS ?=
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## Three members, a leader killed, queries going on; ARGS=--keep leaves it running.
+demo: ## Three members; a sidecar killed; the remote away and a leader killed meanwhile; ARGS=--keep leaves it running.
 	@tests/setup/tools rust prometheus
 	@# A debug build: a fresh machine has it in a third of the time, and a takeover does not wait for the processor.
 	cargo build --locked --workspace $(NO_SIM)
@@ -74,7 +74,7 @@ test-cluster: ## Real etcd, kube-apiserver, CoreDNS: nothing but cluster DNS (ro
 	cargo build --locked --workspace $(NO_SIM)
 	tests/cluster/run --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector
 
-bench: ## Takeover times, memory, idle CPU, render time, size of the binary.
+bench: ## Takeover times, footprint, the gate on and off; ARGS='--only gaps' only a part.
 	@tests/setup/tools prometheus
 	cargo build --locked --release --package prometheus-elector
 	cargo build --locked --workspace $(NO_SIM)

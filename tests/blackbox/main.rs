@@ -6,6 +6,7 @@
 
 mod commands;
 mod config_reload;
+mod gate;
 mod group;
 mod membership;
 mod planned;

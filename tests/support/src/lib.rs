@@ -4,18 +4,23 @@
 //! - [`prometheus`], [`sidecar`]: the processes; [`process`]: how they are started and surely ended
 //! - [`dns`], [`target`], [`source`]: what surrounds them
 //! - [`sampler`], [`config_watch`], [`load`]: observers that run all the time beside a test
+//! - [`receiver`]: a remote that notes who sends what; [`gated`]: a group with the gate on, and the verdict over it
+//! - [`links`]: relays between members, to cut one off
 //! - [`net`], [`workdir`], [`wait`], [`http`], [`procfs`], [`status`]: small tools
 
 pub mod cluster;
 pub mod config_watch;
 pub mod dns;
 pub mod eventually;
+pub mod gated;
 pub mod http;
+pub mod links;
 pub mod load;
 pub mod net;
 pub mod process;
 pub mod procfs;
 pub mod prometheus;
+pub mod receiver;
 pub mod sampler;
 pub mod sidecar;
 pub mod source;

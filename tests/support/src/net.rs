@@ -19,6 +19,9 @@ const BLOCKS: u16 = 1_250;
 /// Members that one block has addresses for.
 pub const MEMBERS_MAX: usize = 10;
 
+/// Gates that one block has addresses for.
+pub const GATES_MAX: usize = 3;
+
 /// Ports of a sidecar on its member's own address.
 pub const API_PORT: u16 = 9095;
 /// Raft port.
@@ -66,6 +69,22 @@ impl Block {
     pub fn prometheus(&self, index: usize) -> SocketAddr {
         assert!(index < MEMBERS_MAX, "a block has addresses for {MEMBERS_MAX} members, not for number {index}");
         self.port(1 + u16::try_from(index).unwrap_or(0))
+    }
+
+    /// Address of the gate of member `index`. On 127.0.0.1, where its Prometheus expects it.
+    ///
+    /// # Panics
+    /// When `index` is not below [`GATES_MAX`].
+    pub fn gate(&self, index: usize) -> SocketAddr {
+        assert!(index < GATES_MAX, "a block has addresses for {GATES_MAX} gates, not for number {index}");
+        self.port(11 + u16::try_from(index).unwrap_or(0))
+    }
+
+    /// Where member `from` finds member `to` when relays are between them, at [`RAFT_PORT`].
+    pub fn link_ip(&self, from: usize, to: usize) -> IpAddr {
+        let [high, low] = self.index.to_be_bytes();
+        let host = u8::try_from(100 + from * MEMBERS_MAX + to).unwrap_or(0);
+        Ipv4Addr::new(127, 64 + high, low, host).into()
     }
 
     /// Address of the storage Prometheus.

@@ -14,6 +14,8 @@ use serde_json::Value;
 
 use crate::http;
 use crate::process::Process;
+use crate::receiver::analysis::Stored;
+use crate::receiver::decode::Series;
 use crate::source::LEADER_JOB;
 use crate::wait::eventually;
 
@@ -222,6 +224,18 @@ impl Prometheus {
         }
     }
 
+    /// All samples of a metric of the last hour, by series.
+    pub async fn samples(&self, metric: &str) -> Result<Stored> {
+        let expression = format!("{metric}[1h]");
+        let url = reqwest::Url::parse_with_params(&self.url("/api/v1/query"), [("query", &expression)])?;
+        let answer = http::get_json(&self.client, url.as_str()).await?;
+        let results = answer["data"]["result"].as_array().with_context(|| format!("not a matrix: {answer}"))?;
+        results
+            .iter()
+            .map(|result| Ok((Series::from(result["metric"].to_string()), points(&result["values"])?)))
+            .collect()
+    }
+
     /// Sum of one metric over all of its series on the own `/metrics` page; 0 if there are none.
     pub async fn own_metric(&self, name: &str) -> Result<f64> {
         let page = http::get(&self.client, &self.url("/metrics")).await?;
@@ -250,6 +264,18 @@ impl Sample {
         let labels = labels.map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()));
         Ok(Self { labels: labels.collect(), value })
     }
+}
+
+/// `[[seconds, "value"], …]` in milliseconds.
+fn points(values: &Value) -> Result<Vec<(i64, f64)>> {
+    let point = |pair: &Value| {
+        let (seconds, value) = (pair[0].as_f64()?, pair[1].as_str()?.parse().ok()?);
+        // Times of today in milliseconds are whole numbers that a float holds exactly.
+        #[expect(clippy::cast_possible_truncation)]
+        Some(((seconds * 1000.0).round() as i64, value))
+    };
+    let values = values.as_array().context("no values")?.iter().map(|pair| point(pair).context("no sample"));
+    values.collect()
 }
 
 /// The configuration that the Prometheus at `base` runs now.

@@ -8,6 +8,8 @@ use anyhow::{Context, Result};
 
 /// Key under which the file lies in a `ConfigMap`.
 const KEY: &str = "config.yaml";
+/// The job that is always there.
+const JOB: &str = "demo";
 
 /// A job of the leader section, without targets: with the gate every role has the remote to write to.
 pub const LEADER_JOB: &str = "only_the_leader";
@@ -21,31 +23,78 @@ pub struct SourceSpec {
     pub target: SocketAddr,
     /// The storage Prometheus; `None`: no `leader` section.
     pub storage: Option<SocketAddr>,
-    /// Put as label `shipped_by` on everything that is shipped.
+    /// Its name: as label `shipped_by` on everything that is shipped, or, with the gate, as user of its requests.
     pub shipped_by: String,
+    /// With the gate; `None`: without.
+    pub gated: Option<GatedSource>,
     /// More jobs of the `follower` section, by name: they scrape the same target.
     pub extra_jobs: Vec<String>,
+}
+
+/// What a source file says for the gate: labels are equal on all replicas, and only a request's user tells who has sent it.
+/// (Its `headers` would too, but Prometheus 2.42 does not send them.)
+#[derive(Clone, Debug)]
+pub struct GatedSource {
+    /// Number of the replica, which the target notes with each scrape.
+    pub replica: usize,
+    /// Parts of the target, which are targets to Prometheus. Each has a phase of its own, another one on each replica.
+    pub parts: u32,
+    /// Samples in one request at the most.
+    pub batch_samples_max: u32,
+    /// `batch_send_deadline`, in milliseconds.
+    pub batch_deadline_ms: u32,
+    /// Shards at the start and at the most.
+    pub shards: u32,
+    /// Remote write 2.0.
+    pub is_v2: bool,
+}
+
+impl GatedSource {
+    /// The job that the target notes.
+    fn job(&self, target: SocketAddr) -> String {
+        let part = |part: u32| format!("{{targets: ['{target}'], labels: {{part: '{part}', __param_part: '{part}'}}}}");
+        let parts = (0..self.parts).map(part).collect::<Vec<_>>().join(", ");
+        format!("    - {{job_name: {JOB}, params: {{replica: ['{}']}}, static_configs: [{parts}]}}\n", self.replica)
+    }
+
+    fn remote_write(&self, sender: &str) -> String {
+        let Self { batch_samples_max: batch, batch_deadline_ms: deadline, shards, is_v2, .. } = self;
+        let message = if *is_v2 { "      protobuf_message: io.prometheus.write.v2.Request\n" } else { "" };
+        format!(
+            "      name: main
+      remote_timeout: 5s
+      basic_auth: {{username: {sender}, password: of-no-use}}
+{message}      queue_config: {{batch_send_deadline: {deadline}ms, max_backoff: 500ms, min_shards: {shards}, max_shards: {shards}, \
+             max_samples_per_send: {batch}}}
+  scrape_configs:
+    - {{job_name: {LEADER_JOB}}}
+"
+        )
+    }
 }
 
 impl SourceSpec {
     /// The file.
     pub fn render(&self) -> String {
-        let Self { scrape_interval_ms: interval, target, shipped_by, .. } = self;
+        let Self { scrape_interval_ms: interval, target, shipped_by, gated, .. } = self;
         let job = |name: &str| format!("    - {{job_name: {name}, static_configs: [{{targets: ['{target}']}}]}}\n");
-        let names = std::iter::once("demo").chain(self.extra_jobs.iter().map(String::as_str));
-        let jobs = names.map(job).collect::<Vec<_>>().concat();
-        let leader = self.storage.map_or_else(String::new, |storage| {
+        let first = gated.as_ref().map_or_else(|| job(JOB), |gated| gated.job(*target));
+        // Other jobs scrape without their replica's number: the target's notes are about the first one.
+        let others = self.extra_jobs.iter().map(|name| job(name));
+        let jobs = std::iter::once(first).chain(others).collect::<String>();
+        let ungated = || {
             format!(
-                "leader:
-  remote_write:
-    - url: http://{storage}/api/v1/write
-      queue_config: {{batch_send_deadline: 200ms, max_shards: 1}}
+                "      queue_config: {{batch_send_deadline: 200ms, max_shards: 1}}
       write_relabel_configs:
         - {{target_label: shipped_by, replacement: {shipped_by}}}
   scrape_configs:
     - {{job_name: {LEADER_JOB}}}
 "
             )
+        };
+        let entry = gated.as_ref().map_or_else(ungated, |gated| gated.remote_write(shipped_by));
+        let leader = self.storage.map_or_else(String::new, |storage| {
+            format!("leader:\n  remote_write:\n    - url: http://{storage}/api/v1/write\n{entry}")
         });
         format!(
             "follower:

@@ -1,24 +1,32 @@
-//! A small scrape target: a few series whose values tell the time.
+//! A small scrape target: a few series whose values tell the time, and who scraped when.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use axum::Router;
+use axum::extract::Query;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::receiver::analysis::{PARTS_MAX, SCRAPERS_MAX, Scrapes};
+
 /// Name of its metric.
 pub const METRIC: &str = "demo_clock_milliseconds";
+/// Its metric for a scrape that names its replica (`?replica=2&part=7`): the value is the scrape's own ([`Scrapes`]).
+pub const SCRAPE_METRIC: &str = "demo_scrape";
 
 /// A running target; ends when it is dropped.
 #[derive(Debug)]
 pub struct Target {
     /// Where it answers `/metrics`.
     pub address: SocketAddr,
+    scrapes: Arc<Mutex<Scrapes>>,
     task: JoinHandle<()>,
 }
 
@@ -26,13 +34,25 @@ impl Target {
     /// Serves `series` series of [`METRIC`] at `address`.
     pub async fn start(address: SocketAddr, series: usize) -> Result<Self> {
         let listener = TcpListener::bind(address).await.with_context(|| format!("listen at {address}"))?;
-        let page = async move || ([(CONTENT_TYPE, "text/plain; version=0.0.4")], page(series));
+        let scrapes = Arc::new(Mutex::new(Scrapes::default()));
+        let notes = Arc::clone(&scrapes);
+        let page = async move |Query(query): Query<HashMap<String, String>>| {
+            let number = |name: &str| query.get(name).and_then(|text| text.parse::<u64>().ok());
+            let part = number("part").unwrap_or(0);
+            let id = number("replica").map(|replica| replica.saturating_mul(PARTS_MAX).saturating_add(part));
+            ([(CONTENT_TYPE, "text/plain; version=0.0.4")], page(series, &notes, id))
+        };
         let app = Router::new().route("/metrics", get(page));
         let task = tokio::spawn(async move {
             // Serving ends with the task; axum retries failed accepts by itself.
             let _ = axum::serve(listener, app).await;
         });
-        Ok(Self { address, task })
+        Ok(Self { address, scrapes, task })
+    }
+
+    /// Who has scraped when.
+    pub fn scrapes(&self) -> Scrapes {
+        lock(&self.scrapes).clone()
     }
 }
 
@@ -42,12 +62,26 @@ impl Drop for Target {
     }
 }
 
-fn page(series: usize) -> String {
+fn page(series: usize, notes: &Mutex<Scrapes>, scraper: Option<u64>) -> String {
+    let mut notes = lock(notes);
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-    let mut page = format!("# HELP {METRIC} Unix time of the scrape.\n# TYPE {METRIC} counter\n");
+    let (metric, value) = match scraper.filter(|scraper| *scraper < SCRAPERS_MAX) {
+        Some(scraper) => {
+            let value = u64::try_from(now_ms).unwrap_or(0) * SCRAPERS_MAX + scraper;
+            notes.0.entry(scraper).or_default().push(value);
+            (SCRAPE_METRIC, u128::from(value))
+        }
+        None => (METRIC, now_ms),
+    };
+    drop(notes);
+    let mut page = format!("# HELP {metric} Unix time of the scrape.\n# TYPE {metric} counter\n");
     for index in 0..series {
         // Writing to a string cannot fail.
-        let _ = writeln!(page, "{METRIC}{{series=\"{index}\"}} {now_ms}");
+        let _ = writeln!(page, "{metric}{{series=\"{index}\"}} {value}");
     }
     page
+}
+
+fn lock(scrapes: &Mutex<Scrapes>) -> MutexGuard<'_, Scrapes> {
+    scrapes.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,7 +9,7 @@ use super::options::{GROUP, Options};
 use crate::net::{ADMIN_PORT, API_PORT, Block, RAFT_PORT};
 use crate::prometheus::Prometheus;
 use crate::sidecar::{Flags, Sidecar};
-use crate::source::{SourceFile, SourceSpec};
+use crate::source::{GatedSource, SourceFile, SourceSpec};
 use crate::wait::eventually;
 
 /// The sidecar renders its first file in milliseconds; this is for a busy machine.
@@ -39,8 +39,16 @@ impl Member {
         let spec = SourceSpec {
             scrape_interval_ms: u32::try_from(options.scrape_interval.as_millis())?,
             target: if options.self_contained { block.storage() } else { block.target() },
-            storage: Some(block.storage()),
+            storage: Some(options.remote.unwrap_or_else(|| block.storage())),
             shipped_by: name.clone(),
+            gated: options.gate.map(|gate| GatedSource {
+                replica: index,
+                parts: gate.parts,
+                batch_samples_max: gate.batch_samples_max,
+                batch_deadline_ms: gate.batch_deadline_ms,
+                shards: gate.shards,
+                is_v2: gate.is_v2,
+            }),
             extra_jobs: Vec::new(),
         };
         let mount = dir.join("config");
@@ -53,6 +61,10 @@ impl Member {
         let mut flags = flags(&name, index, block, &prometheus);
         flags.set("config", source.path().display()).set("output", output.display());
         flags.set("raft-data-dir", dir.join("raft").display());
+        if options.gate.is_some() {
+            // Rendering points Prometheus at this port of 127.0.0.1: each member needs one of its own.
+            flags.set("remote-write-gate", "on").set("admin-listen-address", block.gate(index));
+        }
         let api = (block.member_ip(index), API_PORT).into();
         let sidecar = Sidecar::new(&name, &options.binary, api, flags, &dir)?;
         Ok(Self { name, sidecar, prometheus, spec, source, dir })

@@ -18,9 +18,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
 pub use member::Member;
-pub use options::{Customize, Discovery, GROUP, Options, SERVICE};
+pub use options::{Customize, Discovery, GROUP, GateOptions, Options, SERVICE};
 
 use crate::dns::TestDns;
+use crate::links::Links;
 use crate::net::{Block, MEMBERS_MAX, RAFT_PORT};
 use crate::prometheus::{Kind, Prometheus};
 use crate::sampler::{Sampler, Tenure};
@@ -33,7 +34,7 @@ pub const SETTLE_MAX: Duration = Duration::from_mins(1);
 /// A takeover takes two seconds; the same.
 pub const TAKEOVER_MAX: Duration = Duration::from_secs(20);
 /// Series of the scrape target.
-const TARGET_SERIES: usize = 10;
+pub const TARGET_SERIES: usize = 10;
 
 /// A running cluster.
 pub struct Cluster {
@@ -41,12 +42,15 @@ pub struct Cluster {
     pub members: Vec<Member>,
     /// Where the leader ships to.
     pub storage: Prometheus,
-    /// The name server of the headless service; `None` with static peers.
+    /// The name server of the headless service, where there is one for all.
     pub dns: Option<TestDns>,
+    /// What lies between the members with [`Discovery::Relayed`].
+    pub links: Option<Links>,
+    /// The scrape target, unless the cluster is self-contained.
+    pub target: Option<Target>,
     /// Watches for two leaders from the start.
     pub sampler: Sampler,
     discovery: Discovery,
-    _target: Option<Target>,
     block: Block,
     print_logs: bool,
     // Last, so that it is removed after the processes have ended.
@@ -62,17 +66,25 @@ impl Cluster {
         let target =
             if options.self_contained { None } else { Some(Target::start(block.target(), TARGET_SERIES).await?) };
         let dns = match options.discovery {
-            Discovery::Static => None,
+            Discovery::Static | Discovery::Relayed => None,
             Discovery::Srv | Discovery::Addresses => Some(TestDns::start().await?),
+        };
+        let links = match options.discovery {
+            Discovery::Relayed => Some(Links::start(&block, options.names.len()).await?),
+            _ => None,
         };
         let mut members = (0..options.names.len())
             .map(|index| Member::new(index, &block, work.path(), options))
             .collect::<Result<Vec<_>>>()?;
         for (index, member) in members.iter_mut().enumerate() {
             let flags = &mut member.sidecar.flags;
-            match &dns {
-                Some(dns) => flags.set("peer-service-name", SERVICE).set("dns-server", dns.addr()),
-                None => flags.set("peers", static_peers(&options.names, &block)),
+            match (&dns, &links) {
+                (Some(dns), _) => flags.set("peer-service-name", SERVICE).set("dns-server", dns.addr()),
+                (None, Some(links)) => flags
+                    .set("peer-service-name", SERVICE)
+                    .set("dns-server", links.dns_addr(index))
+                    .set("raft-advertise-address", format!("{}.{SERVICE}:{RAFT_PORT}", options.names[index])),
+                (None, None) => flags.set("peers", static_peers(&options.names, &block)),
             };
             (options.customize)(index, flags);
         }
@@ -84,19 +96,24 @@ impl Cluster {
         let sampler = Sampler::new(options.sample_period)?;
         let discovery = options.discovery;
         let print_logs = options.print_logs;
-        Ok(Self { members, storage, dns, sampler, discovery, _target: target, block, print_logs, work })
+        Ok(Self { members, storage, dns, links, target, sampler, discovery, block, print_logs, work })
     }
 
     /// Starts everything and waits until the group has formed.
     pub async fn start(options: &Options) -> Result<Self> {
         let mut cluster = Self::prepare(options).await?;
         cluster.storage.spawn()?;
-        let all: Vec<usize> = (0..options.start).collect();
-        cluster.publish(&all);
-        cluster.start_members(&all).await?;
+        cluster.start_group(options.start).await?;
         cluster.storage.wait_ready().await?;
-        cluster.wait_settled().await?;
         Ok(cluster)
+    }
+
+    /// Starts the first `count` members, without a storage, and waits until their group has formed. Returns the leader.
+    pub async fn start_group(&mut self, count: usize) -> Result<usize> {
+        let all: Vec<usize> = (0..count).collect();
+        self.publish(&all);
+        self.start_members(&all).await?;
+        self.wait_settled().await
     }
 
     /// Starts members at once: sidecars first, as native sidecar containers do.
@@ -116,6 +133,10 @@ impl Cluster {
 
     /// Has DNS list exactly these members.
     pub fn publish(&self, which: &[usize]) {
+        if let Some(links) = &self.links {
+            let members: Vec<_> = which.iter().map(|&index| (index, self.members[index].name.as_str())).collect();
+            links.publish(&self.block, SERVICE, &members);
+        }
         let Some(dns) = &self.dns else { return };
         let pods: Vec<_> = which
             .iter()
@@ -150,8 +171,8 @@ impl Cluster {
     async fn settled(&self, which: &[usize], names: &[String]) -> Result<usize> {
         for &index in which {
             let Member { name, sidecar, .. } = &self.members[index];
-            let code = sidecar.get_status("/_elector/readyz").await?;
-            ensure!(code == 200, "{name}: readyz says {code}");
+            // Not ready is an error that says why.
+            sidecar.get("/_elector/readyz").await?;
             let status = sidecar.status().await?;
             let voters = status.voters()?;
             ensure!(voters == names, "{name}: the voters are {voters:?}");

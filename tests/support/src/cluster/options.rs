@@ -1,5 +1,6 @@
 //! What a cluster is made of.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ pub enum Discovery {
     Srv,
     /// A records alone.
     Addresses,
+    /// SRV and A records that lead every member to every other one by a relay of its own ([`crate::links`]).
+    Relayed,
 }
 
 /// Group that a member belongs to in a [`crate::sampler::Sampler`]: its lease name.
@@ -25,6 +28,21 @@ pub const GROUP: &str = "prometheus-elector";
 
 /// Changes the flags of the member with this index.
 pub type Customize = Box<dyn Fn(usize, &mut Flags)>;
+
+/// The gated entry of every member.
+#[derive(Clone, Copy, Debug)]
+pub struct GateOptions {
+    /// Parts of the target ([`crate::source::GatedSource`]).
+    pub parts: u32,
+    /// Samples in one request at the most.
+    pub batch_samples_max: u32,
+    /// `batch_send_deadline`, in milliseconds: above the scrape interval a batch holds several scrapes.
+    pub batch_deadline_ms: u32,
+    /// Shards at the start and at the most.
+    pub shards: u32,
+    /// Remote write 2.0, which Prometheus speaks from version 3 on.
+    pub is_v2: bool,
+}
 
 /// Options of a [`super::Cluster`].
 pub struct Options {
@@ -49,6 +67,10 @@ pub struct Options {
     pub self_contained: bool,
     /// Time between two samples of each member's leadership.
     pub sample_period: Duration,
+    /// Turns the gate on, with this queue of its entry.
+    pub gate: Option<GateOptions>,
+    /// Where the leader ships to, if not to the storage.
+    pub remote: Option<SocketAddr>,
     /// Prints the end of every log when the cluster is dropped before its `finish`.
     pub print_logs: bool,
     /// Changes members' flags before their first start.
@@ -69,6 +91,8 @@ impl Options {
             scrape_interval: Duration::from_secs(1),
             self_contained: false,
             sample_period: Duration::from_millis(20),
+            gate: None,
+            remote: None,
             print_logs: true,
             customize: Box::new(|_, _| {}),
         }

@@ -1,6 +1,9 @@
 //! `make bench`: takeover, footprint and rendering in numbers, beside those of the Lease-based tool.
 
 mod footprint;
+mod gaps;
+mod gate;
+mod load;
 mod takeover;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -9,7 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use comfy_table::{CellAlignment, LineStyle, Table, presets};
 use test_support::cluster::{Cluster, Discovery, Options};
 use test_support::prometheus::Executable;
@@ -25,6 +28,20 @@ struct Arguments {
     /// Takeovers of each kind
     #[arg(long, default_value_t = 30)]
     runs: usize,
+    /// Only this
+    #[arg(long)]
+    only: Option<Part>,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Takeovers and footprint, without the gate
+    Takeover,
+    /// What faults cost in samples, with the gate on and off
+    Gaps,
+    /// What the gate costs under load
+    Load,
 }
 
 /// Rows of the final table.
@@ -39,7 +56,7 @@ async fn main() -> ExitCode {
         // The signal reaches the members too: first, so that their end is not taken for a failure.
         biased;
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted; everything is cleaned up")),
-        outcome = bench(arguments.runs) => outcome,
+        outcome = bench(&arguments) => outcome,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -50,27 +67,45 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn bench(runs: usize) -> Result<()> {
+async fn bench(arguments: &Arguments) -> Result<()> {
+    let runs = arguments.runs;
     ensure!(runs > 0, "--runs is at least 1");
     let (binary, prometheus) = (find_binary(None)?, Executable::find()?);
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     println!("sidecar      {}", binary.display());
     println!("Prometheus   {} ({})", prometheus.version, prometheus.path.display());
     println!("machine      {cores} cores, 3 members with Prometheus agents and a storage on it, default timings");
+    if !binary.components().any(|part| part.as_os_str() == "release") {
+        println!("NOTE: {} does not look like a release build: these numbers say little.", binary.display());
+    }
+    let is_wanted = |part| arguments.only.is_none_or(|only| only == part);
+    if is_wanted(Part::Takeover) {
+        takeovers(runs, &binary).await?;
+    }
+    if is_wanted(Part::Gaps) {
+        gate::gaps(&binary).await?;
+    }
+    if is_wanted(Part::Load) {
+        gate::load(&binary).await?;
+    }
+    Ok(())
+}
+
+async fn takeovers(runs: usize, binary: &Path) -> Result<()> {
     let options = Options {
         discovery: Discovery::Static,
         sample_period: takeover::SAMPLE_PERIOD,
         print_logs: false,
-        ..Options::new("bench", &binary)
+        ..Options::new("bench", binary)
     };
     let options = options.customize(|_, flags| {
         flags.set("log-level", "info");
     });
     let mut cluster = Cluster::start(&options).await?;
-    match measure(&mut cluster, runs, &binary).await {
+    match measure(&mut cluster, runs, binary).await {
         Ok(report) => {
             cluster.end();
-            report.print(&binary);
+            report.print();
             Ok(())
         }
         Err(error) => Err(error.context(format!("all logs are in {}", cluster.keep_files().display()))),
@@ -122,15 +157,11 @@ impl Report {
         self.rows.push([name.into(), String::new(), String::new(), value.into(), aim.into(), lease_based.into()]);
     }
 
-    fn print(self, binary: &Path) {
-        let mut table = Table::new();
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()));
-        table.set_header(["", "p50", "p95", "max", "aim (max)", "Lease-based tool"]);
-        for column in table.column_iter_mut().skip(1) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        table.add_rows(self.rows);
-        println!("\n{table}");
+    fn print(self) {
+        print_table(
+            &["", "p50", "p95", "max", "aim (max)", "Lease-based tool"],
+            self.rows.into_iter().map(Vec::from).collect(),
+        );
         println!(
             "Times of takeovers are upper bounds: each member is asked every {} ms, the configuration that Prometheus\n\
              runs is looked at every {} ms. Lease-based tool: measured on such a machine with a real kube-apiserver.\n\
@@ -138,10 +169,19 @@ impl Report {
             takeover::SAMPLE_PERIOD.as_millis(),
             takeover::CONFIG_PERIOD.as_millis()
         );
-        if !binary.components().any(|part| part.as_os_str() == "release") {
-            println!("NOTE: {} does not look like a release build: these numbers say little.", binary.display());
-        }
     }
+}
+
+/// A table with numbers from the second column on.
+fn print_table(header: &[&str], rows: Vec<Vec<String>>) {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()));
+    table.set_header(header);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.add_rows(rows);
+    println!("\n{table}");
 }
 
 /// The smallest value that is not exceeded by `share` of all (nearest rank).
