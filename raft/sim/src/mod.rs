@@ -23,6 +23,7 @@ mod run;
 mod scenarios;
 pub mod sleep;
 mod stories;
+pub mod tasks;
 pub(crate) mod world;
 
 pub use checkers::Violation;

@@ -10,9 +10,10 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::chance::Chance;
-use super::executor::{self, LifeId, Nanos, TaskId};
+use super::executor::{self, LifeId, Nanos};
 use super::hooks;
 use super::sleep::Sleep;
+use super::tasks::TaskId;
 use super::world::{self, MachineId};
 use crate::network::{Answer, CallError, Endpoint, Message, Reply, Transport};
 use crate::rt;

@@ -12,8 +12,9 @@ use openraft::{AsyncRuntime, OptionalSend};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::sim::chance::Chance;
-use crate::sim::executor::{self, Nanos, TaskId};
+use crate::sim::executor::{self, Nanos};
 use crate::sim::sleep::Sleep;
+use crate::sim::tasks::TaskId;
 
 type Tokio = openraft::impls::TokioRuntime;
 
