@@ -1,39 +1,45 @@
 //! Taking over: the spool goes out in order, then requests pass.
 //!
 //! ```text
-//! oldest batch -> send -> answered for good        -> next          (2xx, 409, 413, 422, receivers that store the valid part)
-//!                   |---> 429, 5xx, no answer      -> wait, again   (Retry-After, else 30 ms to 5 s)
-//!                   |---> 401, 403, 404, redirect  -> wait, again   (this replica is broken: nothing is thrown away)
-//!                   `---> 400 -> as 2.0 -> Written headers          -> next
-//!                                  `-----> none -> halves, in order -> next
+//! oldest batches -> send -> answered for good        -> next        (2xx, 409, 413, 422, receivers that store the valid part)
+//!   in one, if     |---> 429, 5xx, no answer      -> wait, again, fewer at once  (Retry-After, else 30 ms to 5 s)
+//!   they are 1.0   |---> 401, 403, 404, redirect  -> wait, again   (this replica is broken: nothing is thrown away)
+//!                  |---> 413, 422 for several     -> each by itself
+//!                  `---> 400 -> as 2.0 -> Written headers          -> next
+//!                                 `-----> none -> in pieces        -> next
 //! spool empty -> Writer
 //! ```
 //!
 //! The spool holds what the old writer has written. A receiver that stores the valid part of a batch needs nothing more;
-//! Prometheus with 1.0 refuses all of a batch for one sample. How the two are told apart is in [`refusal`].
+//! Prometheus with 1.0 refuses all of a batch for one sample. How the two are told apart is in [`refusal`](super::refusal),
+//! how a batch is taken apart in [`apart`](super::apart).
 //!
-//! Invariants: one batch at a time; a batch leaves the spool only when it is answered for good. When the tenure ends the
-//! future is dropped wherever it is, and the next writer, or this one in its next tenure, begins with the same batch.
+//! Invariants: one request at a time, of neighbours in their order (pieces: see there); a batch leaves the spool only when
+//! it is answered for good. When the tenure ends the future is dropped wherever it is, and the next writer, or this one in
+//! its next tenure, begins with the same batch.
 
+use std::future::Future;
 use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::apart::{Apart, Courier, Learnt};
 use super::client::{Answer, SendError};
 use super::fence::Tenure;
-use super::forward::Remote;
+use super::forward::{Attempt, Remote};
 use super::headers;
-use super::refusal::{Apart, Verdict, verdict};
+use super::refusal::{Verdict, verdict};
 use super::spool::{Batch, Format};
 use super::standby::Intake;
 use super::status::count;
 use super::watermark::Outcome;
-use super::wire::{CONTENT_ENCODING, CONTENT_TYPE_V2, VERSION_HEADER_V2, Version, transcode};
+use super::wire::{CONTENT_ENCODING, CONTENT_TYPE_V2, Pieces, VERSION_HEADER_V2, Version, join, transcode};
 
 /// Fewer batches than this are the end of the spool: new requests wait until it is empty.
-const CLOSING_BATCHES: u64 = 16;
+const CLOSING_BATCHES: u64 = 64;
 /// A catch-up that takes longer lets requests in one by one.
 const PACED_AFTER: Duration = Duration::from_secs(1);
 /// While an answer takes longer, requests are not kept waiting: the remote may hang.
@@ -45,21 +51,24 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 /// Pause when the spool cannot be read, or the remote refuses this replica.
 const TROUBLE_PAUSE: Duration = Duration::from_secs(5);
-/// Requests that halves may cost in one takeover.
-const APART_REQUESTS_MAX: u32 = 4096;
+/// Most batches in one request.
+const TOGETHER_MAX: usize = 64;
+/// Most bytes of batches that go together, compressed: half of what the smallest usual limit of a proxy is.
+const TOGETHER_BYTES_MAX: usize = 512 << 10;
 
 /// Sends the spool of a remote, until requests pass through. To be dropped when the tenure ends.
 pub(super) async fn drain(remote: &Remote, tenure: &Arc<Tenure>) {
-    let mut catch_up = CatchUp { remote, tenure, speaks_v2: None, requests_left: APART_REQUESTS_MAX };
+    let learnt = Learnt::new();
+    let mut catch_up = CatchUp { remote, tenure, speaks_v2: None, is_strict: false, together: TOGETHER_MAX, learnt };
     let total = remote.shelf.size().batches;
-    let (begin, mut gives_turn) = (Instant::now(), false);
+    let begin = Instant::now();
     let name = remote.settings().name.clone();
     if total > 0 {
         tracing::info!(remote = %name, term = tenure.term(), batches = total, "catching up: the spool goes out first");
     }
     loop {
-        match remote.shelf.front().await {
-            Ok(Some(batch)) => {
+        match remote.shelf.fronts(together(catch_up.together)).await {
+            Ok(batches) if !batches.is_empty() => {
                 let is_long = begin.elapsed() > PACED_AFTER;
                 let intake = match remote.shelf.size().batches {
                     0..=CLOSING_BATCHES => Intake::Closed,
@@ -67,19 +76,17 @@ pub(super) async fn drain(remote: &Remote, tenure: &Arc<Tenure>) {
                     _ => Intake::Open,
                 };
                 remote.shelf.set_intake(tenure, intake);
-                catch_up.deliver(&batch).await;
-                count(&remote.counts.caught_up);
-                remote.progressed(tenure);
-                gives_turn = !gives_turn;
-                if gives_turn {
-                    remote.shelf.give_turn();
+                if !catch_up.deliver(&batches).await {
+                    continue;
                 }
-                if let Err(error) = remote.shelf.pop(tenure).await {
+                if let Err(error) = remote.shelf.pop(tenure, batches.len()).await {
                     tracing::warn!(remote = %name, %error, "the spool cannot be shortened: a batch is sent twice");
                     tokio::time::sleep(TROUBLE_PAUSE).await;
                 }
+                remote.progressed(tenure, batches.len());
+                remote.shelf.give_turns(batches.len().div_ceil(2));
             }
-            Ok(None) => {
+            Ok(_) => {
                 if remote.shelf.pass_through(tenure).await {
                     tracing::info!(remote = %name, term = tenure.term(), "requests pass through to the remote");
                     return;
@@ -97,43 +104,96 @@ pub(super) async fn drain(remote: &Remote, tenure: &Arc<Tenure>) {
     }
 }
 
+/// Chooses the batches behind the first one that go out with it.
+fn together(limit: usize) -> impl FnMut(&Batch, &Batch) -> bool + Send + 'static {
+    let (mut count, mut bytes) = (1, 0);
+    move |first, next| {
+        count += 1;
+        bytes += if count == 2 { first.body.len() } else { 0 } + next.body.len();
+        let is_v1 = Version::of(Some(&first.format.content_type)) == Some(Version::V1);
+        let is_alike = first.range.is_some() && next.range.is_some() && first.format == next.format;
+        is_v1 && is_alike && count <= limit && bytes <= TOGETHER_BYTES_MAX
+    }
+}
+
+/// Opens batches in the watermark; `None`: too many are open.
+fn begin<'a>(remote: &'a Remote, tenure: &Arc<Tenure>, batches: &[Batch]) -> Option<Vec<Attempt<'a>>> {
+    batches.iter().map(|batch| remote.begin(tenure, &batch.body, batch.range)).collect()
+}
+
 /// One catch-up.
 struct CatchUp<'a> {
     remote: &'a Remote,
     tenure: &'a Arc<Tenure>,
     /// Whether the receiver tells what it has written, once known.
     speaks_v2: Option<bool>,
-    /// Requests that halves may still cost.
-    requests_left: u32,
+    /// Whether it refuses a whole request for one sample.
+    is_strict: bool,
+    /// Batches that may go out together.
+    together: usize,
+    learnt: Learnt,
 }
 
 impl CatchUp<'_> {
-    /// Sends a batch until it is answered for good.
-    async fn deliver(&mut self, batch: &Batch) {
-        let body = Bytes::from(batch.body.clone());
+    /// Sends batches until they are answered for good. `false`: they are to be chosen anew.
+    async fn deliver(&mut self, batches: &[Batch]) -> bool {
+        let Some(first) = batches.first() else { return true };
+        let body = match batches {
+            [single] => single.body.clone(),
+            // One of them is not what its range says, or all of them are too much.
+            several => match join(several.iter().map(|batch| batch.body.as_slice())) {
+                Ok(body) => body,
+                Err(_) => return self.each(batches).await,
+            },
+        };
+        let body = Bytes::from(body);
         let mut backoff = BACKOFF_MIN;
         loop {
-            let Some(mut attempt) = self.remote.begin(self.tenure, &body, batch.range) else {
+            let Some(mut attempts) = begin(self.remote, self.tenure, batches) else {
                 tokio::time::sleep(BACKOFF_MAX).await;
                 continue;
             };
-            let sent = self.send(&batch.format, body.clone()).await;
+            let sent = self.send(&first.format, body.clone()).await;
             self.remote.note(&sent);
             match rest(sent, &mut backoff) {
                 ControlFlow::Break(answer) => {
-                    attempt.outcome = answer.outcome();
-                    if answer.status.as_u16() == 400 {
-                        self.refused(batch, &answer).await;
+                    if batches.len() > 1 && matches!(answer.status.as_u16(), 413 | 422) {
+                        self.together = (batches.len() / 2).max(1);
+                        drop(attempts);
+                        return self.each(batches).await;
                     }
-                    return;
+                    if answer.status.as_u16() == 400 {
+                        self.refused(&first.format, &body, &answer).await;
+                    } else if self.is_strict {
+                        self.learnt.has_taken(&body);
+                    }
+                    self.together = TOGETHER_MAX.min(self.together * 2);
+                    for attempt in &mut attempts {
+                        attempt.outcome = answer.outcome();
+                    }
+                    return true;
                 }
                 ControlFlow::Continue((outcome, pause)) => {
-                    attempt.outcome = outcome;
-                    drop(attempt);
+                    for attempt in &mut attempts {
+                        attempt.outcome = outcome;
+                    }
+                    drop(attempts);
                     self.pause(pause).await;
+                    if batches.len() > 1 {
+                        // It may be too much for the remote, or for its limit of samples at once.
+                        self.together = (batches.len() / 2).max(1);
+                        return false;
+                    }
                 }
             }
         }
+    }
+
+    async fn each(&mut self, batches: &[Batch]) -> bool {
+        for batch in batches {
+            Box::pin(self.deliver(std::slice::from_ref(batch))).await;
+        }
+        true
     }
 
     /// Sends a body until there is an answer that settles it.
@@ -168,23 +228,23 @@ impl CatchUp<'_> {
         tokio::time::sleep(pause).await;
     }
 
-    /// A batch that was answered with 400.
-    async fn refused(&mut self, batch: &Batch, answer: &Answer) {
-        let version = Version::of(Some(&batch.format.content_type));
+    /// A body that was answered with 400.
+    async fn refused(&mut self, format: &Format, body: &[u8], answer: &Answer) {
+        let version = Version::of(Some(&format.content_type));
         match verdict(version, answer) {
             Verdict::Settled => return,
             Verdict::Lost => return self.lost(answer),
             Verdict::Retry => {}
         }
         if self.speaks_v2 != Some(false) {
-            match transcode(&batch.body) {
+            match transcode(body) {
                 Ok(transcoded) => {
-                    let format = Format {
+                    let v2 = Format {
                         content_type: CONTENT_TYPE_V2.into(),
                         content_encoding: CONTENT_ENCODING.into(),
                         version: VERSION_HEADER_V2.into(),
                     };
-                    let told = self.settle(&format, transcoded.body.into()).await.tells_written();
+                    let told = self.settle(&v2, transcoded.body.into()).await.tells_written();
                     self.speaks_v2 = Some(told);
                     if told {
                         return;
@@ -193,22 +253,10 @@ impl CatchUp<'_> {
                 Err(_) => return self.lost(answer),
             }
         }
-        self.take_apart(batch, answer).await;
-    }
-
-    async fn take_apart(&mut self, batch: &Batch, answer: &Answer) {
-        let mut apart = Apart::new(&batch.body);
-        let mut lost = apart.is_empty();
-        while let Some(piece) = apart.next() {
-            let piece = Bytes::from(piece);
-            let status = self.settle(&batch.format, piece.clone()).await.status;
-            self.requests_left = self.requests_left.saturating_sub(1);
-            if status.as_u16() == 400 {
-                let may_split = self.requests_left > 0;
-                lost |= !apart.refused(&piece, may_split);
-            }
-        }
-        if lost {
+        self.is_strict = true;
+        let Ok(pieces) = Pieces::read(body) else { return self.lost(answer) };
+        let sender = InPieces { catch_up: self, format };
+        if Apart::send(&pieces, &self.learnt, &sender).await {
             self.lost(answer);
         }
     }
@@ -216,6 +264,18 @@ impl CatchUp<'_> {
     fn lost(&self, answer: &Answer) {
         count(&self.remote.counts.catch_up_lost);
         tracing::debug!(remote = %self.remote.settings().name, answer = %answer.text(), "a batch, or a part of it, was refused");
+    }
+}
+
+/// Sends pieces of a refused body.
+struct InPieces<'a> {
+    catch_up: &'a CatchUp<'a>,
+    format: &'a Format,
+}
+
+impl Courier for InPieces<'_> {
+    fn offer(&self, body: Bytes) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+        Box::pin(async move { self.catch_up.settle(self.format, body).await.status.as_u16() != 400 })
     }
 }
 

@@ -258,9 +258,10 @@ impl Remote {
         lock(&self.seen).error = error;
     }
 
-    /// A batch of the spool has gone out.
-    pub(super) fn progressed(&self, tenure: &Arc<Tenure>) {
-        self.with_progress(tenure, |progress| progress.caught_up += 1);
+    /// Batches of the spool have gone out.
+    pub(super) fn progressed(&self, tenure: &Arc<Tenure>, batches: usize) {
+        self.counts.caught_up.fetch_add(batches as u64, Ordering::Relaxed);
+        self.with_progress(tenure, |progress| progress.caught_up += batches as u64);
     }
 
     /// Requests on their way to the remote.

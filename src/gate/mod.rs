@@ -16,6 +16,7 @@
 //! - [`runtime`]: the gate of a process, which holds all of it together
 
 mod answer;
+mod apart;
 mod chores;
 mod client;
 mod cover;

@@ -1,4 +1,4 @@
-//! What a refusal means: for a batch of a catch-up that is answered with 400, which is taken apart; and for a replica whom the
+//! What a refusal means: for a batch of a catch-up that is answered with 400, which may be sent again; and for a replica whom the
 //! remote refuses (401, 403, 404 …). Pure.
 //!
 //! Three kinds of receivers answer 400 to a batch that holds something out of order:
@@ -7,18 +7,14 @@
 //! - *Mimir-like* ones store the valid part of 1.0 too and say nothing. They are known by their words: each error of
 //!   Mimir carries an identifier that begins with `err-mimir-`; Cortex and its kin begin with `user=`. Settled: to take
 //!   such a batch apart would multiply requests and store nothing.
-//! - *Prometheus 1.0* and what is built on its storage store nothing: as 2.0, else in halves.
-//!
-//! A receiver of the second kind with other words is bounded: pieces are not divided below one timestamp (samples of one
-//! scrape, which are all new or all old), nor beyond [`PIECES_MAX`] requests a batch.
+//! - *Prometheus 1.0* and what is built on its storage store nothing: as 2.0, else in pieces ([`super::apart`], which is
+//!   bounded: so is what a receiver of the second kind with other words costs).
 
 use std::time::{Duration, Instant};
 
 use super::client::Answer;
-use super::wire::{Summary, Version, split};
+use super::wire::Version;
 
-/// Requests that one batch may cost.
-const PIECES_MAX: u32 = 128;
 /// Words of receivers that store the valid part.
 const STORES_VALID_PART: [&str; 2] = ["err-mimir-", "user="];
 
@@ -29,7 +25,7 @@ pub(super) enum Verdict {
     Settled,
     /// Nothing can be done: what it held is lost.
     Lost,
-    /// To be sent as 2.0, or in halves.
+    /// To be sent as 2.0, or in pieces.
     Retry,
 }
 
@@ -40,49 +36,6 @@ pub(super) fn verdict(version: Option<Version>, answer: &Answer) -> Verdict {
         return Verdict::Settled;
     }
     if version == Some(Version::V1) { Verdict::Retry } else { Verdict::Lost }
-}
-
-/// The pieces of a batch that are still to be sent, the oldest on top.
-#[derive(Debug)]
-pub(super) struct Apart {
-    stack: Vec<Vec<u8>>,
-    sent: u32,
-}
-
-impl Apart {
-    /// Divides a refused batch of 1.0.
-    pub(super) fn new(body: &[u8]) -> Self {
-        let mut apart = Self { stack: Vec::new(), sent: 0 };
-        apart.refused(body, true);
-        apart
-    }
-
-    /// Whether nothing is left to send.
-    pub(super) fn is_empty(&self) -> bool {
-        self.stack.is_empty()
-    }
-
-    /// The piece to send next.
-    pub(super) fn next(&mut self) -> Option<Vec<u8>> {
-        self.sent += 1;
-        self.stack.pop()
-    }
-
-    /// A piece was refused: it is divided. `false`: it is not worth another request.
-    pub(super) fn refused(&mut self, piece: &[u8], may_split: bool) -> bool {
-        let pending = u32::try_from(self.stack.len()).unwrap_or(u32::MAX);
-        if !may_split || self.sent.saturating_add(pending).saturating_add(2) > PIECES_MAX {
-            return false;
-        }
-        let range = Summary::read(Version::V1, piece, i64::MAX).ok().and_then(|summary| summary.range);
-        if range.is_none_or(|range| range.min_ms == range.max_ms) {
-            return false;
-        }
-        let Ok(Some(halves)) = split(piece) else { return false };
-        self.stack.push(halves.newer);
-        self.stack.push(halves.older);
-        true
-    }
 }
 
 /// A remote that refuses a replica for so long is a reason to let another one write.
@@ -119,7 +72,6 @@ mod tests {
     use http::{HeaderMap, StatusCode};
 
     use super::*;
-    use crate::gate::testing::batch;
 
     fn answer(text: &'static str, written: bool) -> Answer {
         let mut headers = HeaderMap::new();
@@ -146,22 +98,6 @@ mod tests {
         }
     }
 
-    /// Sends all pieces to a receiver that refuses those which hold a timestamp up to `old`; what it takes, in order.
-    fn take_apart(points: &[(&str, i64)], old: i64) -> (Vec<(i64, i64)>, u32) {
-        let mut apart = Apart::new(&batch(points));
-        let (mut taken, mut requests) = (Vec::new(), 0);
-        while let Some(piece) = apart.next() {
-            requests += 1;
-            let range = Summary::read(Version::V1, &piece, i64::MAX).unwrap().range.unwrap();
-            if range.min_ms <= old {
-                apart.refused(&piece, true);
-            } else {
-                taken.push((range.min_ms, range.max_ms));
-            }
-        }
-        (taken, requests)
-    }
-
     #[test]
     fn a_replica_that_was_refused_for_a_minute_is_unfit_until_half_an_hour_has_passed() {
         let start = Instant::now();
@@ -174,25 +110,5 @@ mod tests {
         assert_eq!(fitness(unfit.clone(), None, None, at(60 + 1_799)), unfit, "another one writes meanwhile");
         assert_eq!(fitness(unfit, None, None, at(60 + 1_800)), None);
         assert_eq!(fitness(None, None, error(), at(9_000)), None);
-    }
-
-    #[test]
-    fn pieces_go_out_oldest_first_and_are_not_divided_below_one_timestamp() {
-        let points: Vec<(&str, i64)> = (0..80).map(|index| ("a", index / 10)).collect();
-        let (taken, requests) = take_apart(&points, 4);
-        assert!(taken.windows(2).all(|pair| pair[0].1 <= pair[1].0), "{taken:?}");
-        assert_eq!((taken.first().unwrap().0, taken.last().unwrap().1), (5, 7));
-        assert!(requests <= 16, "{requests}");
-        let (taken, requests) = take_apart(&points, 100);
-        assert_eq!((taken, requests), (vec![], 14), "two requests for each of eight timestamps, less two");
-    }
-
-    #[test]
-    fn a_batch_costs_a_bounded_number_of_requests() {
-        let points: Vec<(&str, i64)> = (0..2_000).map(|at| ("a", at)).collect();
-        assert!(take_apart(&points, 5_000).1 <= PIECES_MAX);
-        let mut exhausted = Apart::new(&batch(&points));
-        let piece = exhausted.next().unwrap();
-        assert!(!exhausted.refused(&piece, false));
     }
 }

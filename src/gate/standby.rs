@@ -165,11 +165,9 @@ impl Shelf {
         }
     }
 
-    /// Lets one request in while the intake is paced. Turns that nobody takes do not add up.
-    pub(super) fn give_turn(&self) {
-        if self.turns.available_permits() == 0 {
-            self.turns.add_permits(1);
-        }
+    /// Lets requests in while the intake is paced. Turns that nobody takes do not add up.
+    pub(super) fn give_turns(&self, turns: usize) {
+        self.turns.add_permits(turns.saturating_sub(self.turns.available_permits()));
     }
 
     /// Says what becomes of new requests.
@@ -183,20 +181,23 @@ impl Shelf {
         });
     }
 
-    /// The oldest batch.
-    pub(super) async fn front(&self) -> Result<Option<Batch>, SpoolError> {
-        self.with_spool(|spool| spool.front().map(Option::<&Batch>::cloned)).await
+    /// The oldest batch, and those behind it for as long as `wanted` (the oldest, the next).
+    pub(super) async fn fronts(
+        &self,
+        wanted: impl FnMut(&Batch, &Batch) -> bool + Send + 'static,
+    ) -> Result<Vec<Batch>, SpoolError> {
+        self.with_spool(|spool| spool.fronts(wanted)).await
     }
 
-    /// Removes the oldest batch, which was answered for good. Nothing once another phase has begun: then it may be
-    /// another batch.
-    pub(super) async fn pop(&self, within: &Arc<Tenure>) -> Result<(), SpoolError> {
+    /// Removes the oldest batches, which were answered for good. Nothing once another phase has begun: then they may be
+    /// other ones.
+    pub(super) async fn pop(&self, within: &Arc<Tenure>, batches: usize) -> Result<(), SpoolError> {
         let (this, within) = (self.clone(), within.clone());
         self.with_spool(move |spool| {
             if !this.phase.borrow().is_catching_up(&within) {
                 return Ok(());
             }
-            spool.pop_front().map(|_| ())
+            (0..batches).try_for_each(|_| spool.pop_front().map(|_| ()))
         })
         .await
     }

@@ -160,6 +160,27 @@ impl Spool {
         Ok(self.head.front.as_ref().map(|(batch, _)| batch))
     }
 
+    /// The oldest batch, and those behind it in its segment for as long as `wanted` (the oldest, the next).
+    pub fn fronts(&mut self, mut wanted: impl FnMut(&Batch, &Batch) -> bool) -> Result<Vec<Batch>, SpoolError> {
+        self.load_front()?;
+        let (Some((front, length)), Some(segment)) = (&self.head.front, self.segments.front()) else {
+            return Ok(Vec::new());
+        };
+        let mut batches = vec![front.clone()];
+        let mut offset = self.head.offset + length;
+        while let (true, Some(file)) = (offset < segment.bytes, &self.head.file) {
+            let read = segment::read(file, offset, segment.bytes);
+            // What is damaged is found once it is the oldest.
+            let Ok(Some((batch, length))) = read else { break };
+            if !wanted(&batches[0], &batch) {
+                break;
+            }
+            offset += length;
+            batches.push(batch);
+        }
+        Ok(batches)
+    }
+
     /// Removes the oldest batch.
     pub fn pop_front(&mut self) -> Result<Dropped, SpoolError> {
         self.load_front()?;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod catch_up;
 mod fenced;
 mod handover;
 mod remote;

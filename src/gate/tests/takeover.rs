@@ -54,7 +54,8 @@ async fn a_new_writer_sends_its_spool_in_order_and_then_passes_requests_through(
     assert_eq!((status, &headers["x-prometheus-remote-write-samples-written"]), (204, &"1".parse().unwrap()));
     let seen = receiver.seen();
     assert!(seen.iter().all(|seen| seen.term() == 7 && seen.headers["authorization"] == "Bearer of-the-sender"));
-    assert_eq!((seen.len(), member.status().spool_batches), (43, 0));
+    // 40 batches of the spool go out in one request.
+    assert_eq!((seen.len(), member.status().spool_batches), (4, 0));
 }
 
 #[tokio::test]
@@ -92,12 +93,14 @@ async fn a_takeover_in_the_middle_of_another_loses_nothing_and_keeps_the_order()
         }
     };
     scrape(100).await;
+    receiver.set_delay(Duration::from_millis(200));
     one.leadership.send_replace(leads(5));
     eventually("the middle", || one.status().counts.caught_up > 20).await;
     assert_eq!(one.status().phase.name(), "catching_up");
     one.leadership.send_replace(follows(6));
     one.is("standby").await;
     let left = one.status().spool_batches;
+    receiver.set_delay(Duration::from_millis(2));
     assert!((20..=80).contains(&left), "{left}: what is not answered stays");
     two.leadership.send_replace(leads(6));
     scrape(50).await;
@@ -231,7 +234,7 @@ fn missing() -> BTreeSet<(String, i64)> {
 #[tokio::test]
 async fn every_kind_of_receiver_gets_what_it_has_not_and_in_how_many_requests() {
     for (kind, requests) in
-        [(Kind::Lenient, 20..=20), (Kind::Prometheus3, 31..=31), (Kind::Prometheus2, 65..=65), (Kind::Mimir, 20..=20)]
+        [(Kind::Lenient, 1..=1), (Kind::Prometheus3, 2..=2), (Kind::Prometheus2, 20..=80), (Kind::Mimir, 1..=1)]
     {
         let (receiver, member) = catches_up(kind).await;
         let stored: BTreeSet<_> = receiver.stored().into_iter().collect();

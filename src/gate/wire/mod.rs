@@ -1,7 +1,7 @@
-//! Remote-write requests on the wire level: what one holds, its halves in time order, and 1.0 as 2.0.
+//! Remote-write requests on the wire level: what one holds, several as one and one in pieces, and 1.0 as 2.0.
 //!
 //! ```text
-//! body -> decompress (bounded) -> walk the protobuf fields -> Summary | Halves | Transcoded -> compress -> body
+//! body -> decompress (bounded) -> walk the protobuf fields -> Summary | Pieces | Transcoded -> compress -> body
 //! ```
 //!
 //! Nothing is decoded into objects: fields are walked in place, samples and histograms are copied as the bytes they are.
@@ -17,8 +17,8 @@
 mod compression;
 mod content;
 mod error;
+mod pieces;
 mod proto;
-mod split;
 mod summary;
 #[cfg(test)]
 pub(super) mod testing;
@@ -27,6 +27,6 @@ mod transcode;
 pub use self::compression::MESSAGE_BYTES_MAX;
 pub use self::content::{CONTENT_ENCODING, CONTENT_TYPE_V2, VERSION_HEADER, VERSION_HEADER_V2, Version};
 pub use self::error::WireError;
-pub use self::split::{Halves, split};
+pub use self::pieces::{Pieces, Sample, join};
 pub use self::summary::Summary;
 pub use self::transcode::{Transcoded, transcode};
