@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! tenure begins -> spool goes out -> requests pass -> tenure ends -> standby
-//! every period:  writer: the watermark into the group's values      standby: what is finished is dropped
+//! every period:  writer, also while it catches up: the watermark into the group's values
+//!                standby: what is finished is dropped
 //! ```
 
 use std::sync::atomic::Ordering;
@@ -95,11 +96,9 @@ async fn chores(gate: &Arc<Inner>, remote: &Arc<Remote>) {
     let settings = remote.settings();
     let key = key(&settings.name);
     match remote.shelf.phase() {
-        // What is in the spool has not begun: the watermark does not know of it.
-        Phase::CatchingUp { .. } => {}
-        Phase::Writer(tenure) => {
+        Phase::CatchingUp { tenure, .. } | Phase::Writer(tenure) => {
             let now = Instant::now();
-            let due = remote.with_progress(&tenure, |progress| {
+            let reached = remote.with_progress(&tenure, |progress| {
                 let expired = progress.watermark.expire(now);
                 if expired.given_up > 0 {
                     tracing::warn!(
@@ -107,8 +106,14 @@ async fn chores(gate: &Arc<Inner>, remote: &Arc<Remote>) {
                         "Prometheus has given up batches that the remote had not taken"
                     );
                 }
-                progress.publisher.due(progress.watermark.value(now), now)
+                progress.watermark.value(now)
             });
+            // What is in the spool has not begun: the watermark does not know of it. Asked only now: what enters the spool
+            // meanwhile was open before.
+            let floor_ms = remote.shelf.lowest_ms().await.map(|lowest_ms| lowest_ms.saturating_sub(1));
+            let reached =
+                reached.flatten().map(|reached_ms| floor_ms.map_or(reached_ms, |floor| floor.min(reached_ms)));
+            let due = remote.with_progress(&tenure, |progress| progress.publisher.due(reached, now));
             let Some(value) = due.flatten().filter(|_| tenure.holds()) else { return };
             match gate.group.publish(key, value.clone()).await {
                 Ok(()) => {

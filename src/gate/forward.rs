@@ -169,6 +169,10 @@ impl Remote {
         self.live.send_replace(Some(received.headers.clone()));
         for _ in 0..ROUTES_MAX {
             let batch = received.clone();
+            let Ok(_waiting) = self.waits(&received) else {
+                let message = "too many requests wait for the remote";
+                return refusal(StatusCode::SERVICE_UNAVAILABLE, message);
+            };
             match self.shelf.route(move || batch.to_batch()).await {
                 Ok(Route::Spooled) => {
                     count(&self.counts.spooled);
@@ -225,6 +229,19 @@ impl Remote {
             if progress.watermark.begin(key, range) {
                 progress.watermark.end(key, Outcome::Again { retry_after: None }, Instant::now());
             }
+        }
+    }
+
+    /// Counts a request in the watermark that may wait for the end of a catch-up: it is not in the spool yet.
+    fn waits(&self, received: &Received) -> Result<Option<Waiting<'_>>, ()> {
+        let (Phase::CatchingUp { tenure, .. }, Some(range)) = (self.shelf.phase(), received.range()) else {
+            return Ok(None);
+        };
+        let key = BatchKey::of(&received.body);
+        match self.with_progress(&tenure, |progress| progress.watermark.begin(key, range)) {
+            Some(false) => Err(()),
+            Some(true) => Ok(Some(Waiting { remote: self, tenure, key })),
+            None => Ok(None),
         }
     }
 
@@ -361,6 +378,19 @@ impl Drop for Attempt<'_> {
             lock(&self.remote.unfit).take();
         }
         self.remote.with_progress(&self.tenure, |progress| progress.watermark.end(self.key, self.outcome, now));
+    }
+}
+
+/// A request on its way into the spool, or past it.
+struct Waiting<'a> {
+    remote: &'a Remote,
+    tenure: Arc<Tenure>,
+    key: BatchKey,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.remote.with_progress(&self.tenure, |progress| progress.watermark.withdraw(self.key));
     }
 }
 

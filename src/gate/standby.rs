@@ -189,6 +189,11 @@ impl Shelf {
         self.with_spool(|spool| spool.fronts(wanted)).await
     }
 
+    /// Nothing in it is older, in Unix milliseconds.
+    pub(super) async fn lowest_ms(&self) -> Option<i64> {
+        self.with_spool(|spool| spool.lowest_ms()).await
+    }
+
     /// Removes the oldest batches, which were answered for good. Nothing once another phase has begun: then they may be
     /// other ones.
     pub(super) async fn pop(&self, within: &Arc<Tenure>, batches: usize) -> Result<(), SpoolError> {

@@ -9,7 +9,7 @@
 //!
 //! Invariants:
 //! - order of arrival, always; a batch is dropped only with all before it
-//! - memory does not grow with what is stored: one batch and a few numbers per segment
+//! - memory does not grow with what is stored: one batch, a few numbers per segment, and one for 64 batches
 //! - bounded on disk: what would pass the bound is refused ([`SpoolError::Full`]) and the sender keeps it
 //! - after a failed append the spool holds what it held before
 //!
@@ -23,6 +23,7 @@
 //! (the lock of `raft-data-dir` sees to that). Blocking calls: async callers run them on a blocking thread.
 
 mod error;
+mod floors;
 mod record;
 mod segment;
 #[cfg(test)]
@@ -36,6 +37,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use self::error::SpoolError;
+use self::floors::Floors;
 pub use self::record::{Batch, Format};
 use self::segment::{HEADER_BYTES, Segment};
 
@@ -76,6 +78,7 @@ pub struct Spool {
     /// Running maximum over everything that was ever received.
     running_max: i64,
     head: Head,
+    floors: Floors,
     damaged_bytes: u64,
 }
 
@@ -105,9 +108,10 @@ impl Spool {
         made.map_err(SpoolError::io("create the directory", dir))?;
         let mut segments = VecDeque::new();
         let (mut next_id, mut running_max, mut damaged_bytes) = (0, i64::MIN, 0);
+        let mut floors = Floors::default();
         for id in segment::list(dir)? {
             next_id = id.saturating_add(1);
-            let scanned = segment::scan(dir, id, running_max)?;
+            let scanned = segment::scan(dir, id, running_max, &mut floors)?;
             damaged_bytes += scanned.damaged_bytes;
             let path = segment::path(dir, id);
             let Some(found) = scanned.segment else {
@@ -123,7 +127,7 @@ impl Spool {
         }
         let head = Head::at_start(segments.front().map_or(running_max, |segment: &Segment| segment.start_max));
         let dir = dir.to_owned();
-        let spool = Self { dir, bytes_max, segments, open: None, next_id, running_max, head, damaged_bytes };
+        let spool = Self { dir, bytes_max, segments, open: None, next_id, running_max, head, floors, damaged_bytes };
         let recovered = Recovered { batches: spool.len(), bytes: spool.bytes(), damaged_bytes };
         Ok((spool, recovered))
     }
@@ -150,6 +154,7 @@ impl Spool {
             return Err(self.undo_append(error));
         }
         segment.add(batch, length);
+        self.floors.push(batch);
         self.running_max = segment.running_max;
         Ok(())
     }
@@ -188,6 +193,7 @@ impl Spool {
         self.head.running_max = self.head.running_max.max(batch.time());
         self.head.offset += length;
         self.head.passed += 1;
+        self.floors.pop(1);
         if self.segments.front().is_some_and(|segment| self.head.offset >= segment.bytes) {
             self.remove_oldest()?;
         }
@@ -238,6 +244,11 @@ impl Spool {
     /// Whether it holds nothing.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Nothing in it is older, in Unix milliseconds: a lower bound of all timestamps. `None` without any.
+    pub fn lowest_ms(&self) -> Option<i64> {
+        self.floors.lowest_ms()
     }
 
     /// Bytes on disk, with what has been taken of the oldest segment.
@@ -319,6 +330,7 @@ impl Spool {
             }
             Ok(()) | Err(_) => {}
         }
+        self.floors.pop(segment.batches - self.head.passed);
         self.segments.pop_front();
         if self.segments.is_empty() {
             self.open = None;

@@ -13,6 +13,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::SpoolError;
+use super::floors::Floors;
 use super::record::{self, Batch, PREFIX_BYTES};
 
 const MAGIC: [u8; 8] = *b"PESPOOL1";
@@ -125,7 +126,7 @@ pub(super) struct Scanned {
 }
 
 /// Reads a segment to its end or to the first damage. `running_max`: that of the segments before it.
-pub(super) fn scan(dir: &Path, id: u64, running_max: i64) -> Result<Scanned, SpoolError> {
+pub(super) fn scan(dir: &Path, id: u64, running_max: i64, floors: &mut Floors) -> Result<Scanned, SpoolError> {
     let path = path(dir, id);
     let failed = || SpoolError::io("read", &path);
     let file = File::open(&path).map_err(failed())?;
@@ -137,6 +138,7 @@ pub(super) fn scan(dir: &Path, id: u64, running_max: i64) -> Result<Scanned, Spo
     let mut segment = Segment::new(id, start.max(running_max));
     while let Some(record) = read_next(&mut reader, length - segment.bytes).map_err(failed())? {
         segment.add(&record.0, record.1);
+        floors.push(&record.0);
     }
     let damaged_bytes = length - segment.bytes;
     Ok(Scanned { segment: Some(segment).filter(|segment| segment.batches > 0), damaged_bytes })

@@ -106,3 +106,39 @@ async fn a_scrape_of_which_the_remote_has_a_part_loses_nothing() {
         assert!(lost.is_empty(), "{kind:?}: {} {lost:?}", lost.len());
     }
 }
+
+/// `stuck`: the last batch of the spool holds the oldest sample.
+async fn published_while_catching_up(stuck: bool) -> Vec<i64> {
+    let (receiver, member) = backlog(Kind::Lenient).await;
+    let all: Vec<Point> = (WRITTEN + 1..=SCRAPES)
+        .flat_map(|scrape| (0..TARGETS).map(move |target| (target, scrape)))
+        .flat_map(|(target, scrape)| (0..SERIES).map(move |index| (series(target, index), at(target, scrape))))
+        .collect();
+    if stuck {
+        assert_eq!(member.push(&[("late", at(0, WRITTEN + 2))]).await, 204);
+    }
+    receiver.set_delay(Duration::from_millis(300));
+    member.leadership.send_replace(leads(3));
+    let mut values = Vec::new();
+    while member.status().phase.name() != "writer" {
+        let value = crate::gate::lock(&member.published).last().map(|(_, value)| value.clone());
+        let stored: BTreeSet<Point> = receiver.stored().into_iter().collect();
+        if let Some(value) = value.filter(|_| member.status().phase.name() != "writer") {
+            let value: i64 = value.split_once(' ').unwrap().1.parse().unwrap();
+            let unwritten = all.iter().find(|point| point.1 <= value && !stored.contains(*point));
+            assert_eq!(unwritten, None, "{value} claims what has not gone out");
+            values.push(value);
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    values.dedup();
+    values
+}
+
+#[tokio::test]
+async fn the_watermark_rises_with_what_has_gone_out_and_stays_below_all_that_is_left() {
+    let values = published_while_catching_up(false).await;
+    assert!(values.len() >= 3 && values.last() > Some(&at(0, 20)), "{values:?}");
+    let values = published_while_catching_up(true).await;
+    assert!(values.iter().all(|value| *value < at(0, WRITTEN + 2)) && !values.is_empty(), "{values:?}");
+}

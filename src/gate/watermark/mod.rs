@@ -218,6 +218,16 @@ impl Watermark {
         }
     }
 
+    /// An attempt was taken back: what it was to send has gone elsewhere, and is counted there.
+    pub fn withdraw(&mut self, key: BatchKey) {
+        if let Some(open) = self.open.get_mut(&key) {
+            open.attempts = open.attempts.saturating_sub(1);
+            if open.attempts == 0 && open.idle.is_none() {
+                self.open.remove(&key);
+            }
+        }
+    }
+
     /// Lets go what is waited for in vain; to be called once per `watermark-period`.
     pub fn expire(&mut self, now: Instant) -> Expired {
         let before = self.open.len();
