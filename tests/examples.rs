@@ -14,16 +14,23 @@ fn elector(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_prometheus-elector")).args(arguments).output().expect("the binary starts")
 }
 
+fn rendered(role: &str, gate: &str, config: &str) -> String {
+    let rendered = elector(&["render", "--role", role, gate, config]);
+    assert!(rendered.status.success(), "render: {}", String::from_utf8_lossy(&rendered.stderr));
+    String::from_utf8(rendered.stdout).unwrap()
+}
+
 #[test]
 fn the_example_configuration_is_valid_and_only_the_leader_ships() {
     let config = format!("--config={}", examples().join("config.yaml").display());
     let checked = elector(&["check-config", &config]);
     assert!(checked.status.success(), "check-config: {}", String::from_utf8_lossy(&checked.stderr));
     for (role, ships) in [("leader", true), ("follower", false)] {
-        let rendered = elector(&["render", "--role", role, &config]);
-        assert!(rendered.status.success(), "render: {}", String::from_utf8_lossy(&rendered.stderr));
-        let rendered = String::from_utf8(rendered.stdout).unwrap();
-        assert_eq!(rendered.contains("remote_write:"), ships, "{role}:\n{rendered}");
+        let ungated = rendered(role, "--remote-write-gate=off", &config);
+        assert_eq!(ungated.contains("remote_write:"), ships, "{role}:\n{ungated}");
+        // With the gate the sidecar decides, and the queues of all replicas run.
+        let gated = rendered(role, "--remote-write-gate=on", &config);
+        assert!(gated.contains("url: \"http://127.0.0.1:9097/write/"), "{role}:\n{gated}");
     }
 }
 
