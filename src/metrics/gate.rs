@@ -101,8 +101,8 @@ impl Families<'_, '_> {
         let help = "Batches of the spool that were sent in takeovers.";
         self.counter("catch_up_sent_batches", help, |counts| counts.caught_up)?;
         self.counter("catch_up_requests", "Requests that this has taken.", |counts| counts.catch_up_requests)?;
-        let help = "Batches of which the remote has refused a part for good in a takeover.";
-        self.counter("catch_up_refused_batches", help, |counts| counts.catch_up_lost)
+        let help = "Requests of a takeover of which the remote has refused a part for good.";
+        self.counter("catch_up_refused_requests", help, |counts| counts.catch_up_lost)
     }
 
     fn counter(&mut self, name: &str, help: &str, value: impl Fn(CountsStatus) -> u64) -> Result<(), fmt::Error> {

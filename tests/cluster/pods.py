@@ -106,8 +106,9 @@ class Pod:
         return self.get(9095, "/_elector/status")["group"]
 
     def ships(self):
-        """Whether the configuration that its Prometheus runs has a remote_write."""
-        return "remote_write:" in self.get(9090, "/api/v1/status/config")["data"]["yaml"]
+        """Whether its gate passes remote writes on."""
+        remotes = self.get(9095, "/_elector/status")["gate"]["remotes"]
+        return [remote["phase"] for remote in remotes] == ["writer"]
 
 
 class Receiver:

@@ -322,19 +322,20 @@ fn resident() -> u64 {
 #[tokio::test]
 async fn memory_does_not_grow_with_the_spool() {
     let receiver = Receiver::start(Kind::Lenient).await;
-    let member = Member::start(settings(&receiver.url())).await;
+    let member = Member::start_with(settings(&receiver.url()), 256 << 20).await;
     let text = |at: usize| {
         (0..100_000).map(|i| char::from(b'a' + u8::try_from((i * i + at * 7) % 251 % 26).unwrap())).collect::<String>()
     };
     assert_eq!(member.push(&[(text(0).as_str(), 0)]).await, 204);
     let before = resident();
     let mut bodies = 0;
-    while member.status().spool_bytes < 40 << 20 {
+    while member.status().spool_bytes < 192 << 20 {
         bodies += 1;
         // Opaque: the spool keeps it as it is.
         let body = bytes::Bytes::from(vec![u8::try_from(bodies % 251).unwrap(); 1 << 20]);
         assert_eq!(member.push_as(Version::V1, body).await.0, 204);
     }
     let grown = resident().saturating_sub(before);
-    assert!(grown < 24 << 20, "{grown} bytes for a spool of 40 MiB");
+    // Other tests of this process need some too.
+    assert!(grown < 96 << 20, "{grown} bytes for a spool of 192 MiB");
 }

@@ -9,6 +9,7 @@ use rustix::process::Signal;
 use test_support::config_watch::ConfigWatch;
 use test_support::net::Block;
 use test_support::prometheus::{Kind, Prometheus};
+use test_support::source::LEADER_JOB;
 use test_support::target::{METRIC, Target};
 use test_support::wait::eventually;
 
@@ -21,12 +22,13 @@ fn agent_config(block: &Block, ships: bool) -> String {
          - {{job_name: demo, static_configs: [{{targets: ['{}']}}]}}\n",
         block.target()
     );
+    let leads = format!("  - {{job_name: {LEADER_JOB}}}\n");
     let remote = format!(
         "remote_write:\n  - url: http://{}/api/v1/write\n    queue_config: {{batch_send_deadline: 200ms}}\n    \
          write_relabel_configs: [{{target_label: shipped_by, replacement: agent}}]\n",
         block.storage()
     );
-    if ships { scrape + &remote } else { scrape }
+    if ships { scrape + &leads + &remote } else { scrape }
 }
 
 struct Pair {
