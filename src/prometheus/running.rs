@@ -1,7 +1,7 @@
 //! What the own Prometheus runs with, from its API: since when, and with which configuration.
 //!
 //! - Input: the base URL of its API, which is the reload URL without `/-/reload`.
-//! - Output: [`Running`] in a watch channel, looked at every [`PERIOD`]. The configuration is fetched only after a start or
+//! - Output: [`Running`] in a watch channel, looked at every `PERIOD`. The configuration is fetched only after a start or
 //!   a reload.
 //! - What does not answer as a Prometheus does (a reload URL that leads elsewhere, credentials that are missing) is told
 //!   once as a warning and goes on as [`Running::Unknown`]; what does not answer at all leaves the last word as it is.
