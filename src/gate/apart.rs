@@ -41,14 +41,8 @@ const SHARE: u32 = 64;
 /// Series that are kept in mind: a few MiB.
 const KNOWN_MAX: usize = 1 << 18;
 
-/// What sends a piece, and whether it was taken.
-type Sending<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
-
-/// Sends pieces of one request.
-pub(super) trait Courier {
-    /// Sends until there is an answer that settles it; whether it was taken.
-    fn offer(&self, body: Bytes) -> Sending<'_>;
-}
+/// Sends a piece until there is an answer that settles it; whether it was taken.
+pub(super) type Sending<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
 
 /// What one takeover has learnt about the receiver.
 pub(super) struct Learnt {
@@ -100,16 +94,20 @@ impl Learnt {
 }
 
 /// One refused request.
-pub(super) struct Apart<'a, S> {
+pub(super) struct Apart<'a> {
     pieces: &'a Pieces,
     learnt: &'a Learnt,
-    sender: &'a S,
+    sender: &'a (dyn Fn(Bytes) -> Sending<'a> + Sync),
     has_lost: AtomicBool,
 }
 
-impl<'a, S: Courier + Sync> Apart<'a, S> {
+impl<'a> Apart<'a> {
     /// Sends all of it that the receiver takes; whether something was refused.
-    pub(super) async fn send(pieces: &'a Pieces, learnt: &'a Learnt, sender: &'a S) -> bool {
+    pub(super) async fn send(
+        pieces: &'a Pieces,
+        learnt: &'a Learnt,
+        sender: &'a (dyn Fn(Bytes) -> Sending<'a> + Sync),
+    ) -> bool {
         let apart = Self { pieces, learnt, sender, has_lost: AtomicBool::new(false) };
         let (known, mut rest) = apart.part((0..pieces.samples().len()).collect());
         if !apart.offer(&known).await {
@@ -124,7 +122,7 @@ impl<'a, S: Courier + Sync> Apart<'a, S> {
         // What is on its way is bounded in `offer`; this bounds what waits for it.
         stream::iter(all).buffer_unordered(IN_FLIGHT_MAX).collect::<()>().await;
         if let Some(Ok(beside)) = pieces.beside() {
-            apart.sender.offer(beside.into()).await;
+            (apart.sender)(beside.into()).await;
         }
         apart.has_lost.load(Ordering::Relaxed)
     }
@@ -149,7 +147,7 @@ impl<'a, S: Courier + Sync> Apart<'a, S> {
         }
         let Ok(body) = self.pieces.body(places) else { return false };
         let Ok(_permit) = self.learnt.in_flight.acquire().await else { return false };
-        let is_taken = self.learnt.may_send() && self.sender.offer(body.into()).await;
+        let is_taken = self.learnt.may_send() && (self.sender)(body.into()).await;
         if is_taken {
             self.learnt.taken(self.pieces, places);
         }

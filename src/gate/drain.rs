@@ -18,18 +18,17 @@
 //! it is answered for good. When the tenure ends the future is dropped wherever it is, and the next writer, or this one in
 //! its next tenure, begins with the same batch.
 
-use std::future::Future;
 use std::ops::ControlFlow;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::apart::{Apart, Courier, Learnt};
+use super::apart::{Apart, Learnt, Sending};
+use super::attempt::Attempt;
 use super::client::{Answer, SendError};
 use super::fence::Tenure;
-use super::forward::{Attempt, Remote};
+use super::forward::Remote;
 use super::headers;
 use super::refusal::{Verdict, verdict};
 use super::spool::{Batch, Format};
@@ -106,13 +105,13 @@ pub(super) async fn drain(remote: &Remote, tenure: &Arc<Tenure>) {
 
 /// Chooses the batches behind the first one that go out with it.
 fn together(limit: usize) -> impl FnMut(&Batch, &Batch) -> bool + Send + 'static {
-    let (mut count, mut bytes) = (1, 0);
+    let (mut count, mut behind_bytes) = (1, 0);
     move |first, next| {
         count += 1;
-        bytes += if count == 2 { first.body.len() } else { 0 } + next.body.len();
+        behind_bytes += next.body.len();
         let is_v1 = Version::of(Some(&first.format.content_type)) == Some(Version::V1);
         let is_alike = first.range.is_some() && next.range.is_some() && first.format == next.format;
-        is_v1 && is_alike && count <= limit && bytes <= TOGETHER_BYTES_MAX
+        is_v1 && is_alike && count <= limit && first.body.len() + behind_bytes <= TOGETHER_BYTES_MAX
     }
 }
 
@@ -255,8 +254,10 @@ impl CatchUp<'_> {
         }
         self.is_strict = true;
         let Ok(pieces) = Pieces::read(body) else { return self.lost(answer) };
-        let sender = InPieces { catch_up: self, format };
-        if Apart::send(&pieces, &self.learnt, &sender).await {
+        let this = &*self;
+        let offer =
+            |piece| -> Sending<'_> { Box::pin(async move { this.settle(format, piece).await.status.as_u16() != 400 }) };
+        if Apart::send(&pieces, &this.learnt, &offer).await {
             self.lost(answer);
         }
     }
@@ -264,18 +265,6 @@ impl CatchUp<'_> {
     fn lost(&self, answer: &Answer) {
         count(&self.remote.counts.catch_up_lost);
         tracing::debug!(remote = %self.remote.settings().name, answer = %answer.text(), "a batch, or a part of it, was refused");
-    }
-}
-
-/// Sends pieces of a refused body.
-struct InPieces<'a> {
-    catch_up: &'a CatchUp<'a>,
-    format: &'a Format,
-}
-
-impl Courier for InPieces<'_> {
-    fn offer(&self, body: Bytes) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
-        Box::pin(async move { self.catch_up.settle(self.format, body).await.status.as_u16() != 400 })
     }
 }
 

@@ -22,6 +22,7 @@ use http::{HeaderMap, Response, StatusCode};
 use tokio::sync::watch;
 
 use super::answer::{accepted, passed, refusal};
+use super::attempt::{Attempt, Waiting};
 use super::client::{Answer, Client, SendError};
 use super::cover::Reach;
 use super::fence::Tenure;
@@ -70,9 +71,9 @@ pub(super) struct Remote {
     /// Since when this remote's queue in the own Prometheus has run unchanged.
     pub(super) since: Mutex<Option<QueueSince>>,
     /// Since it has been refusing this replica for too long, and until when that counts.
-    unfit: Mutex<Option<Unfit>>,
+    pub(super) unfit: Mutex<Option<Unfit>>,
     /// Requests on their way to the remote.
-    in_flight: watch::Sender<usize>,
+    pub(super) in_flight: watch::Sender<usize>,
 }
 
 /// What was seen last.
@@ -358,39 +359,6 @@ impl Remote {
         }
         self.counts.bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
         Received { headers: headers::end_to_end(headers), format, summary: summary.ok(), body, arrival_ms }
-    }
-}
-
-/// An attempt at a batch, which ends when it is dropped: without an answer it comes again.
-pub(super) struct Attempt<'a> {
-    remote: &'a Remote,
-    tenure: Arc<Tenure>,
-    key: BatchKey,
-    pub(super) outcome: Outcome,
-}
-
-impl Drop for Attempt<'_> {
-    fn drop(&mut self) {
-        self.remote.in_flight.send_modify(|count| *count = count.saturating_sub(1));
-        let now = Instant::now();
-        if self.outcome == (Outcome::Final { accepted: true }) {
-            lock(&self.remote.seen).accepted = Some(now);
-            lock(&self.remote.unfit).take();
-        }
-        self.remote.with_progress(&self.tenure, |progress| progress.watermark.end(self.key, self.outcome, now));
-    }
-}
-
-/// A request on its way into the spool, or past it.
-struct Waiting<'a> {
-    remote: &'a Remote,
-    tenure: Arc<Tenure>,
-    key: BatchKey,
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.remote.with_progress(&self.tenure, |progress| progress.watermark.withdraw(self.key));
     }
 }
 

@@ -17,6 +17,7 @@
 
 mod answer;
 mod apart;
+mod attempt;
 mod chores;
 mod client;
 mod cover;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::gate::testing::{Kind, Member, Point, Receiver, leads, settings};
+use crate::gate::testing::{Kind, Member, Point, Receiver, eventually, leads, settings};
 use crate::gate::wire::Version;
 use crate::gate::wire::testing::{body, v1};
 
@@ -59,9 +59,7 @@ async fn a_catch_up_over_a_slow_line_is_a_matter_of_seconds() {
         receiver.set_delay(Duration::from_millis(50));
         let begin = Instant::now();
         member.leadership.send_replace(leads(3));
-        while member.status().phase.name() != "writer" {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        member.is("writer").await;
         let (elapsed, requests) = (begin.elapsed(), member.status().counts.catch_up_requests);
         println!("{kind:?}: {} batches in {elapsed:.1?}, {requests} requests", TARGETS * SCRAPES);
         let stored = receiver.stored();
@@ -120,7 +118,7 @@ async fn published_while_catching_up(stuck: bool) -> Vec<i64> {
     receiver.set_delay(Duration::from_millis(300));
     member.leadership.send_replace(leads(3));
     let mut values = Vec::new();
-    while member.status().phase.name() != "writer" {
+    eventually("the end of the catch-up", || {
         let value = crate::gate::lock(&member.published).last().map(|(_, value)| value.clone());
         let stored: BTreeSet<Point> = receiver.stored().into_iter().collect();
         if let Some(value) = value.filter(|_| member.status().phase.name() != "writer") {
@@ -129,8 +127,9 @@ async fn published_while_catching_up(stuck: bool) -> Vec<i64> {
             assert_eq!(unwritten, None, "{value} claims what has not gone out");
             values.push(value);
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+        member.status().phase.name() == "writer"
+    })
+    .await;
     values.dedup();
     values
 }

@@ -20,6 +20,7 @@ pub mod net;
 pub mod process;
 pub mod procfs;
 pub mod prometheus;
+pub mod proto;
 pub mod receiver;
 pub mod sampler;
 pub mod sidecar;

@@ -1,10 +1,12 @@
-//! Reads a remote-write request. Independent of the sidecar's own code, so that one mistake is not on both sides.
+//! Reads a remote-write request.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use prost::Message;
+
+use crate::proto::{v1, v2};
 
 /// Labels of a series, as `{name="value", …}` in order of their names.
 pub type Series = Arc<str>;
@@ -21,7 +23,7 @@ pub enum Version {
     V2,
 }
 
-/// One sample of a series; a histogram counts as one with the value of its count.
+/// One sample of a series; a histogram counts as one with the value of its sum.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Point {
     /// Whose it is.
@@ -97,84 +99,14 @@ pub fn encode(series: impl Iterator<Item = (Vec<(String, String)>, i64)>, value:
     let one = |(labels, timestamp): (Vec<(String, String)>, i64)| v1::TimeSeries {
         labels: labels.into_iter().map(|(name, value)| v1::Label { name, value }).collect(),
         samples: vec![v1::Sample { value, timestamp }],
-        histograms: Vec::new(),
+        ..Default::default()
     };
-    compressed(&v1::WriteRequest { timeseries: series.map(one).collect() })
+    compressed(&v1::WriteRequest { timeseries: series.map(one).collect(), metadata: Vec::new() })
 }
 
 fn compressed(message: &impl Message) -> Vec<u8> {
     // Fails for more than four gigabytes only.
     snap::raw::Encoder::new().compress_vec(&message.encode_to_vec()).unwrap_or_default()
-}
-
-/// What is read of `prompb/types.proto` and `prompb/remote.proto`.
-pub(super) mod v1 {
-    use prost::Message;
-
-    #[derive(Clone, PartialEq, Message)]
-    pub(crate) struct WriteRequest {
-        #[prost(message, repeated, tag = "1")]
-        pub(crate) timeseries: Vec<TimeSeries>,
-    }
-
-    #[derive(Clone, PartialEq, Message)]
-    pub(crate) struct TimeSeries {
-        #[prost(message, repeated, tag = "1")]
-        pub(crate) labels: Vec<Label>,
-        #[prost(message, repeated, tag = "2")]
-        pub(crate) samples: Vec<Sample>,
-        #[prost(message, repeated, tag = "4")]
-        pub(crate) histograms: Vec<Histogram>,
-    }
-
-    #[derive(Clone, PartialEq, Message)]
-    pub(crate) struct Label {
-        #[prost(string, tag = "1")]
-        pub(crate) name: String,
-        #[prost(string, tag = "2")]
-        pub(crate) value: String,
-    }
-
-    #[derive(Clone, PartialEq, Message)]
-    pub(crate) struct Sample {
-        #[prost(double, tag = "1")]
-        pub(crate) value: f64,
-        #[prost(int64, tag = "2")]
-        pub(crate) timestamp: i64,
-    }
-
-    #[derive(Clone, PartialEq, Message)]
-    pub(crate) struct Histogram {
-        #[prost(double, tag = "3")]
-        pub(crate) sum: f64,
-        #[prost(int64, tag = "15")]
-        pub(crate) timestamp: i64,
-    }
-}
-
-/// What is read of `prompb/io/prometheus/write/v2/types.proto`.
-pub(super) mod v2 {
-    use prost::Message;
-
-    use super::v1::{Histogram, Sample};
-
-    #[derive(Clone, PartialEq, Message)]
-    pub(crate) struct Request {
-        #[prost(string, repeated, tag = "4")]
-        pub(crate) symbols: Vec<String>,
-        #[prost(message, repeated, tag = "5")]
-        pub(crate) timeseries: Vec<TimeSeries>,
-    }
-
-    #[derive(Clone, PartialEq, Message)]
-    pub(crate) struct TimeSeries {
-        #[prost(uint32, repeated, tag = "1")]
-        pub(crate) labels_refs: Vec<u32>,
-        #[prost(message, repeated, tag = "2")]
-        pub(crate) samples: Vec<Sample>,
-        #[prost(message, repeated, tag = "3")]
-        pub(crate) histograms: Vec<Histogram>,
-    }
 }
 
 #[cfg(test)]
@@ -194,7 +126,8 @@ mod tests {
         let series = |&(name, timestamp): &(&str, i64)| {
             symbols.push(name.into());
             let labels_refs = vec![1, u32::try_from(symbols.len()).unwrap() - 1];
-            v2::TimeSeries { labels_refs, samples: vec![v1::Sample { value: 1.5, timestamp }], histograms: Vec::new() }
+            let sample = v2::Sample { value: 1.5, timestamp, start_timestamp: 0 };
+            v2::TimeSeries { labels_refs, samples: vec![sample], ..Default::default() }
         };
         let timeseries = points.iter().map(series).collect();
         super::compressed(&v2::Request { symbols, timeseries })
