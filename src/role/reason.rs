@@ -33,7 +33,7 @@ pub(super) fn sentence(state: &State) -> String {
             let why = handover(cause);
             format!("gives leadership up ({why}) once the follower configuration is in force; {}", progress(state))
         }
-        _ if state.shutting_down => format!("shuts down; {}", progress(state)),
+        _ if state.shutting_down.is_some() => format!("shuts down; {}", progress(state)),
         _ if state.held && !can_lead(state) => {
             format!("has authority but no valid leader configuration; {}", progress(state))
         }
@@ -123,7 +123,7 @@ pub(super) fn cordon_answer(state: &State) -> String {
 
 /// Whether this member can do the leader's work, for people.
 pub(super) fn eligibility(state: &State) -> Eligibility {
-    if state.shutting_down {
+    if state.shutting_down.is_some() {
         no("the sidecar shuts down")
     } else if state.cordoned {
         no("cordoned by an operator")
@@ -201,7 +201,7 @@ pub(super) fn status(state: &State, reason: String) -> RoleStatus {
         eligible,
         eligibility_reason,
         cordoned: state.cordoned,
-        shutting_down: state.shutting_down,
+        shutting_down: state.shutting_down.is_some(),
         config: ConfigStatus {
             desired_hash: state.wanted.map(|wanted| wanted.hash.to_string()),
             applied_hash: state.applied.map(|applied| applied.hash.to_string()),

@@ -118,7 +118,7 @@ impl<R: Reload> Runner<R> {
             tokio::select! {
                 biased;
                 changed = self.group.leadership.changed(), if !self.group_ended => self.take_leadership(changed.is_err()),
-                () = shutdown.cancelled(), if !self.state.shutting_down => self.feed(Event::Shutdown),
+                () = shutdown.cancelled(), if self.state.shutting_down.is_none() => self.feed(Event::Shutdown),
                 Some(event) = self.events.recv() => self.feed(event),
                 command = self.commands.recv(), if commands_open => match command {
                     Some(command) => self.take_command(command),

@@ -189,7 +189,8 @@ pub(super) struct State {
     pub(super) cordoned: bool,
     /// A planned handover because of the cordon failed: the group does it in its own way (group rule 12).
     pub(super) cordon_left_to_group: bool,
-    pub(super) shutting_down: bool,
+    /// Since when the process goes away.
+    pub(super) shutting_down: Option<Instant>,
     pub(super) leaving: Option<Leaving>,
 
     /// What should be in force.
@@ -224,7 +225,7 @@ impl State {
             source_error,
             cordoned: false,
             cordon_left_to_group: false,
-            shutting_down: false,
+            shutting_down: None,
             leaving: None,
             wanted: None,
             writing: None,
@@ -245,7 +246,7 @@ impl State {
     /// Whether it acts as the leader: with authority, and not giving it up already.
     pub(super) fn acts(&self) -> bool {
         match &self.leaving {
-            None => self.held && !self.shutting_down,
+            None => self.held && self.shutting_down.is_none(),
             Some(Leaving::AwaitingCover { .. }) => self.held,
             Some(Leaving::Demoting { .. } | Leaving::HandingOver { .. }) => false,
         }

@@ -22,8 +22,9 @@
 //!        handed over: follower; refused: leader again while authority holds; shutdown: finished
 //! ```
 //!
-//! While nobody could take over without a loss (`Cover`), a leader leads on in `AwaitingCover`, for `cover_timeout` when it
-//! shuts down, else for `demote_timeout`; or until its own Prometheus has stopped, which has flushed everything then.
+//! While nobody could take over without a loss (`Cover`), a leader leads on in `AwaitingCover`: until `cover_timeout` after it
+//! was told to shut down, else for `demote_timeout`; or until its own Prometheus has stopped, which has flushed everything
+//! then.
 //!
 //! Invariants
 //! - `Write` and `Reload` of a leader's configuration are asked for only with authority; the runner asks the clock
@@ -122,7 +123,7 @@ fn take(state: &mut State, event: Event, now: Now, actions: &mut Vec<Action>) {
             actions.push(Action::Answer(id, Ok("uncordoned: this member may lead again".to_owned())));
         }
         Event::Shutdown => {
-            state.shutting_down = true;
+            state.shutting_down = Some(now.instant);
             match &mut state.leaving {
                 None => begin_leaving(state, Cause::Shutdown, now),
                 // Else uncordoning would end it.
@@ -139,7 +140,7 @@ fn take(state: &mut State, event: Event, now: Now, actions: &mut Vec<Action>) {
 
 /// Why a step-down is not even begun: a refusal must cost nothing.
 fn refusal(state: &State) -> Option<String> {
-    if state.leaving.is_some() || state.shutting_down {
+    if state.leaving.is_some() || state.shutting_down.is_some() {
         return Some("this member is giving leadership up already".to_owned());
     }
     if !state.leads() {
@@ -150,8 +151,12 @@ fn refusal(state: &State) -> Option<String> {
 
 fn begin_leaving(state: &mut State, cause: Cause, now: Now) {
     let Policy { demote_timeout, cover_timeout, .. } = state.policy;
-    let patience = if cause == Cause::Shutdown { cover_timeout } else { demote_timeout };
-    state.leaving = Some(Leaving::AwaitingCover { cause, until: now.instant + patience });
+    let until = match state.shutting_down.filter(|_| cause == Cause::Shutdown) {
+        // What was under way when it was asked for has taken from its time.
+        Some(since) => since + cover_timeout,
+        None => now.instant + demote_timeout,
+    };
+    state.leaving = Some(Leaving::AwaitingCover { cause, until });
     await_cover(state, now);
 }
 
@@ -166,7 +171,7 @@ fn await_cover(state: &mut State, now: Now) {
 
 /// A cordoned leader hands over as soon as somebody can take over, and leads on until then.
 fn obey_cordon(state: &mut State, now: Now) {
-    let free = state.leaving.is_none() && !state.shutting_down && !state.cordon_left_to_group;
+    let free = state.leaving.is_none() && state.shutting_down.is_none() && !state.cordon_left_to_group;
     if state.cordoned && free && state.leads() && state.others.eligible {
         begin_leaving(state, Cause::Cordon, now);
     }
@@ -175,7 +180,8 @@ fn obey_cordon(state: &mut State, now: Now) {
 fn take_prometheus(state: &mut State, prometheus: PrometheusState) {
     let was = std::mem::replace(&mut state.prometheus, prometheus).running;
     match (was, state.prometheus.running) {
-        (Running::Unknown | Running::Yes, Running::No) => {
+        // Also when it was not seen to be back: a reload that it accepted meanwhile is as void.
+        (_, Running::No) => {
             state.applied = None;
             if let Some(reloading) = &mut state.reloading {
                 reloading.stale = true;
@@ -242,7 +248,7 @@ fn take_handover(state: &mut State, result: Result<String, CommandError>, now: N
         Cause::Cordon => state.cordon_left_to_group = result.is_err(),
         Cause::StepDown { id, .. } => actions.push(Action::Answer(id, result)),
     }
-    if state.shutting_down {
+    if state.shutting_down.is_some() {
         begin_leaving(state, Cause::Shutdown, now);
     }
 }

@@ -378,6 +378,22 @@ mod cover {
         );
     }
 
+    /// A shutdown has its time from when it was asked for, whatever was under way then.
+    #[test]
+    fn a_shutdown_waits_no_longer_for_cover_because_a_step_down_was_under_way() {
+        leader_of_the_uncovered().run(
+            "
+            step-down 7             => tell yes (leads until a member could take over without a gap)
+            shutdown                => -
+            wait 5000               => write F1, tell yes (leads until the follower configuration is in force)
+            wait 5000               => hand over (maintenance), tell yes (Prometheus is ready and healthy)
+            handed-over nobody      => answer 7 error (no other member can take over: nobody), tell yes (leads until the follower configuration is in force)
+            wait 5000               => hand over (the sidecar shuts down), tell yes (Prometheus is ready and healthy)
+            handed-over nobody      => finish, tell no (the sidecar shuts down)
+            ",
+        );
+    }
+
     #[test]
     fn a_member_that_is_not_covered_says_so_to_the_group() {
         let mut follower = follower();

@@ -214,7 +214,7 @@ pub(super) fn check(before: &State, after: &State, actions: &[Action], now: Now)
                 let timely = matches!(after.leaving, Some(Leaving::HandingOver { forced: false, .. }));
                 assert!(!timely || after.demoted(), "handed over before the follower configuration is in force");
             }
-            Action::Finish => assert!(after.shutting_down),
+            Action::Finish => assert!(after.shutting_down.is_some()),
             Action::Tell(_) | Action::Answer(..) => {}
         }
         before.reloading = before.reloading.filter(|_| !matches!(action, Action::Reload(_)));
