@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::gate::{Gate, Routes, UngatedStatus};
 use crate::prometheus;
-use crate::prometheus::running::{self, Running};
+use crate::prometheus::running::{self, Observed};
 use crate::render::{Rendered, render, render_gated};
 use crate::role::{Companion, Cover, Renderer};
 
@@ -87,7 +87,7 @@ pub(super) fn follow_prometheus(
     address: SocketAddr,
 ) -> anyhow::Result<[JoinHandle<()>; 2]> {
     let client = prometheus::client::build([reload], PROMETHEUS_CONNECT_TIMEOUT)?;
-    let (running, seen) = watch::channel(Running::default());
+    let (running, seen) = watch::channel(Observed::default());
     Ok([
         tokio::spawn(running::follow(client, running::api_of(reload), running)),
         tokio::spawn(async move { gate.follow_prometheus(seen, address).await }),

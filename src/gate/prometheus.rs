@@ -2,8 +2,8 @@
 //! interval (margin), and whether its external labels are those of the leader.
 //!
 //! ```text
-//! Running (API of Prometheus) -> Known -> settle: since when, margin     on each remote
-//!                                      -> external labels -> the leader publishes theirs, the others compare
+//! Observed (API of Prometheus) -> Known -> settle: since when, margin     on each remote
+//!                                       -> external labels -> the leader publishes theirs, the others compare
 //! ```
 //!
 //! Since when a queue has run is kept beside its spool: a sidecar that is restarted alone finds the same Prometheus, and what
@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use super::cover::cover;
 use super::runtime::{Gate, Inner};
 use super::{lock, wall_ms};
-use crate::prometheus::running::Running;
+use crate::prometheus::running::Observed;
 use crate::render::{RunningConfig, read_running};
 
 /// Time between two looks at the cover.
@@ -121,14 +121,14 @@ impl QueueSince {
 
 impl Gate {
     /// Learns from the own Prometheus until the gate is gone. `address`: where its configuration leads to.
-    pub async fn follow_prometheus(&self, mut running: watch::Receiver<Running>, address: SocketAddr) {
+    pub async fn follow_prometheus(&self, mut running: watch::Receiver<Observed>, address: SocketAddr) {
         let gate = Arc::downgrade(&self.0);
         loop {
             let seen = running.borrow_and_update().clone();
             let known = match seen {
-                Running::NotSeen => Known::Nothing,
-                Running::Unknown => Known::Unasked,
-                Running::Seen(seen) => {
+                Observed::NotSeen => Known::Nothing,
+                Observed::Unknown => Known::Unasked,
+                Observed::Seen(seen) => {
                     let read = move || read_running(&seen.config, address).map(Arc::new);
                     match tokio::task::spawn_blocking(read).await {
                         Ok(Ok(config)) => {

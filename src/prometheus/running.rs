@@ -1,10 +1,10 @@
 //! What the own Prometheus runs with, from its API: since when, and with which configuration.
 //!
 //! - Input: the base URL of its API, which is the reload URL without `/-/reload`.
-//! - Output: [`Running`] in a watch channel, looked at every `PERIOD`. The configuration is fetched only after a start or
+//! - Output: [`Observed`] in a watch channel, looked at every `PERIOD`. The configuration is fetched only after a start or
 //!   a reload.
 //! - What does not answer as a Prometheus does (a reload URL that leads elsewhere, credentials that are missing) is told
-//!   once as a warning and goes on as [`Running::Unknown`]; what does not answer at all leaves the last word as it is.
+//!   once as a warning and goes on as [`Observed::Unknown`]; what does not answer at all leaves the last word as it is.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -32,7 +32,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What is known of the own Prometheus.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Running {
+pub enum Observed {
     /// It has not answered yet.
     #[default]
     NotSeen,
@@ -63,13 +63,13 @@ pub fn api_of(reload: &Url) -> Option<Url> {
 }
 
 /// Looks on until nobody listens any more.
-pub async fn follow(client: Client, api: Option<Url>, running: watch::Sender<Running>) {
+pub async fn follow(client: Client, api: Option<Url>, running: watch::Sender<Observed>) {
     let Some(api) = api else {
         tracing::warn!(
             "the reload URL does not end in /-/reload, so it is not known where Prometheus's API is: cover is counted from the \
              start of this sidecar"
         );
-        running.send_replace(Running::Unknown);
+        running.send_replace(Observed::Unknown);
         return running.closed().await;
     };
     let mut warned = false;
@@ -79,7 +79,7 @@ pub async fn follow(client: Client, api: Option<Url>, running: watch::Sender<Run
             Ok(Some(seen)) => {
                 warned = false;
                 running.send_if_modified(|running| {
-                    let seen = Running::Seen(seen);
+                    let seen = Observed::Seen(seen);
                     let changed = *running != seen;
                     *running = seen;
                     changed
@@ -95,13 +95,13 @@ pub async fn follow(client: Client, api: Option<Url>, running: watch::Sender<Run
                 }
                 warned = true;
                 running.send_if_modified(|running| {
-                    let changed = *running != Running::Unknown;
-                    *running = Running::Unknown;
+                    let changed = *running != Observed::Unknown;
+                    *running = Observed::Unknown;
                     changed
                 });
             }
         }
-        let period = if *running.borrow() == Running::NotSeen { FIRST_PERIOD } else { PERIOD };
+        let period = if *running.borrow() == Observed::NotSeen { FIRST_PERIOD } else { PERIOD };
         tokio::select! { () = sleep(period) => {} () = running.closed() => {} }
     }
 }
@@ -137,11 +137,11 @@ struct Config {
 }
 
 /// One look; `None`: it does not answer. An error says why what answers is no Prometheus.
-async fn look(client: &Client, api: &Url, before: &Running) -> Result<Option<Seen>, String> {
+async fn look(client: &Client, api: &Url, before: &Observed) -> Result<Option<Seen>, String> {
     let Some(info) = get::<RuntimeInfo>(client, api, "api/v1/status/runtimeinfo").await? else { return Ok(None) };
     let time = |text: &str| unix_ms(text).ok_or_else(|| format!("`{text}` is no time"));
     let (started_ms, loaded_ms) = (time(&info.start_time)?, time(&info.last_config_time)?);
-    if let Running::Seen(seen) = before
+    if let Observed::Seen(seen) = before
         && (seen.started_ms, seen.loaded_ms) == (started_ms, loaded_ms)
     {
         return Ok(Some(seen.clone()));
@@ -262,11 +262,11 @@ mod tests {
         tokio::spawn(async move { axum::serve(listener, router).await });
         let client = client::build([&api], Duration::from_secs(1)).unwrap();
         let set = |mode: &str| mode.clone_into(&mut world.lock().unwrap().0);
-        assert_eq!(look(&client, &api, &Running::NotSeen).await, Ok(None));
+        assert_eq!(look(&client, &api, &Observed::NotSeen).await, Ok(None));
         set("02");
         let seen = Seen { started_ms: 1_000, loaded_ms: 2_000, config: "global: {}\n".into() };
-        assert_eq!(look(&client, &api, &Running::NotSeen).await, Ok(Some(seen.clone())));
-        let known = Running::Seen(seen.clone());
+        assert_eq!(look(&client, &api, &Observed::NotSeen).await, Ok(Some(seen.clone())));
+        let known = Observed::Seen(seen.clone());
         assert_eq!(look(&client, &api, &known).await, Ok(Some(seen.clone())));
         set("03");
         assert_eq!(look(&client, &api, &known).await, Ok(Some(Seen { loaded_ms: 3_000, ..seen })));

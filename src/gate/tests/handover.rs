@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::gate::testing::{Kind, Member, PERIOD, Receiver, eventually, follows, leads, owned, settings};
 use crate::gate::watermark::key;
 use crate::gate::{lock, wall_ms};
-use crate::prometheus::running::{Running, Seen};
+use crate::prometheus::running::{Observed, Seen};
 
 /// The newest value that was published for the remote, without the identity of its URL.
 fn published(member: &Member) -> Option<i64> {
@@ -87,15 +87,15 @@ async fn a_leader_of_a_later_term_writes_although_nobody_has_told_of_the_end_of_
     assert_eq!(receiver.stored(), owned(&[("a", 1)]));
 }
 
-fn runs(started_ms: i64, loaded_ms: i64, entry: &str) -> Running {
+fn runs(started_ms: i64, loaded_ms: i64, entry: &str) -> Observed {
     let config = format!(
         "global: {{scrape_interval: 1s, external_labels: {{a: b}}}}\nremote_write:\n- url: http://127.0.0.1:9097/write/r{entry}\n"
     );
-    Running::Seen(Seen { started_ms, loaded_ms, config: Bytes::from(config) })
+    Observed::Seen(Seen { started_ms, loaded_ms, config: Bytes::from(config) })
 }
 
-fn follow(member: &Member) -> watch::Sender<Running> {
-    let (running, seen) = watch::channel(Running::NotSeen);
+fn follow(member: &Member) -> watch::Sender<Observed> {
+    let (running, seen) = watch::channel(Observed::NotSeen);
     let gate = member.gate.clone();
     tokio::spawn(async move { gate.follow_prometheus(seen, "127.0.0.1:9097".parse().unwrap()).await });
     running
@@ -134,12 +134,12 @@ async fn a_standby_is_covered_once_the_writer_has_finished_what_was_before_its_p
     running.send_replace(runs(start, start + 30_000, "\n  remote_timeout: 7s"));
     eventually("another queue", || member.status().covered_since_ms == Some(start + 31_000)).await;
     assert!(covered().is_err());
-    let Running::Seen(seen) = runs(start, start + 40_000, "") else { return };
-    running.send_replace(Running::Seen(Seen { config: Bytes::from_static(b"global: {}"), ..seen }));
+    let Observed::Seen(seen) = runs(start, start + 40_000, "") else { panic!("it runs") };
+    running.send_replace(Observed::Seen(Seen { config: Bytes::from_static(b"global: {}"), ..seen }));
     eventually("gone", || member.status().covered_since_ms.is_none()).await;
 
     // A Prometheus that cannot be asked.
-    running.send_replace(Running::Unknown);
+    running.send_replace(Observed::Unknown);
     eventually("counted from now", || member.status().covered_since_ms.is_some_and(|at| at > start + 50_000)).await;
 }
 
