@@ -39,8 +39,9 @@ test: setup lint test-unit test-sim test-blackbox deny ## Everything that CI run
 setup:
 	@tests/setup/tools rust prometheus
 
-lint: ## Format, clippy and rustdoc, with every warning an error.
+lint: ## Format, the rules of this repository, clippy and rustdoc, with every warning an error.
 	cargo fmt --all --check
+	cargo test --locked --package prometheus-elector --test tidy
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --document-private-items
 

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod authority;
+mod cover;
 mod handover;
 mod prometheus;
 mod random;
