@@ -41,7 +41,7 @@ pub enum Request {
     Publish {
         /// Key, at most [`crate::state::VALUE_BYTES_MAX`] bytes.
         key: String,
-        /// Value, likewise.
+        /// Value, likewise; empty: take the key away.
         value: String,
         /// Answered once it is committed.
         reply: oneshot::Sender<Result<(), CommandError>>,

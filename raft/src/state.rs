@@ -43,11 +43,11 @@ pub enum Command {
         /// Why.
         reason: String,
     },
-    /// Sets a value.
+    /// Sets a value, or takes it away.
     Publish {
         /// Its key.
         key: String,
-        /// The value.
+        /// The value; empty: there shall be none.
         value: String,
     },
     /// A member was removed by hand: this process of it is not admitted again.
@@ -118,7 +118,9 @@ impl GroupData {
                 }
             }
             Command::Publish { key, value } => {
-                if self.accepts(key, value) {
+                if value.is_empty() {
+                    self.values.remove(key);
+                } else if self.accepts(key, value) {
                     self.values.insert(key.clone(), value.clone());
                 }
             }
@@ -145,7 +147,7 @@ impl GroupData {
     /// Whether a value is within the bounds: without control characters, so that its JSON is at most twice as long.
     pub fn accepts(&self, key: &str, value: &str) -> bool {
         let fits = [key, value].iter().all(|text| text.len() <= VALUE_BYTES_MAX && !text.contains(char::is_control));
-        fits && (self.values.len() < VALUES_MAX || self.values.contains_key(key))
+        fits && (value.is_empty() || self.values.len() < VALUES_MAX || self.values.contains_key(key))
     }
 }
 
@@ -199,6 +201,8 @@ mod tests {
         assert_eq!(data.values.len(), VALUES_MAX);
         data.apply(&Command::Publish { key: "k0".into(), value: "w".into() });
         assert_eq!(data.values["k0"], "w");
+        data.apply(&Command::Publish { key: "k0".into(), value: String::new() });
+        assert!(data.accepts("new", "v") && !data.values.contains_key("k0"), "an empty value makes room");
         assert!(!data.accepts("k0", &"x".repeat(VALUE_BYTES_MAX + 1)));
     }
 }

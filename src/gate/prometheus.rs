@@ -21,6 +21,7 @@ use tokio::sync::watch;
 
 use super::cover::cover;
 use super::runtime::{Gate, Inner};
+use super::watermark::outdated;
 use super::{lock, wall_ms};
 use crate::prometheus::running::Observed;
 use crate::render::{RunningConfig, read_running};
@@ -217,6 +218,16 @@ impl Inner {
         })
     }
 
+    /// Takes a watermark of an entry that is gone out of the group's values, which are bounded in number.
+    async fn forget_outdated(&self, values: &BTreeMap<String, String>) {
+        let names: Vec<String> = self.remotes().iter().map(|remote| remote.settings().name.clone()).collect();
+        let Some(key) = outdated(values, &names, wall_ms()).filter(|_| self.has_applied()) else { return };
+        match self.group.publish(key, "").await {
+            Ok(()) => tracing::info!(key, "the watermark of an entry that is gone was forgotten"),
+            Err(error) => tracing::debug!(key, %error, "an outdated watermark was not forgotten"),
+        }
+    }
+
     /// A warning where the external labels are not the leader's.
     pub(super) fn labels_warning(&self, values: &BTreeMap<String, String>) -> Option<String> {
         let (Known::Runs { config, .. }, Some(leaders)) = (&*lock(&self.known), values.get(LABELS_KEY)) else {
@@ -232,7 +243,7 @@ impl Inner {
     }
 }
 
-/// Keeps [`Gate::cover`] and the published labels up to date until the gate is gone.
+/// Keeps [`Gate::cover`] and the group's values up to date until the gate is gone.
 pub(super) async fn watch_cover(gate: Weak<Inner>) {
     let Some(mut values) = gate.upgrade().map(|gate| gate.group.values.clone()) else { return };
     loop {
@@ -254,6 +265,9 @@ pub(super) async fn watch_cover(gate: Weak<Inner>) {
             && let Err(error) = inner.group.publish(LABELS_KEY, labels).await
         {
             tracing::debug!(%error, "the external labels were not published");
+        }
+        if leads {
+            inner.forget_outdated(&current).await;
         }
         drop(inner);
         // Without the group the time alone matters.

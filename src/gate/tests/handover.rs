@@ -180,3 +180,22 @@ async fn external_labels_that_differ_from_the_leaders_are_a_warning() {
     let warnings = member.gate.status().warnings;
     assert!(warnings[0].contains("external_labels of this member's Prometheus differ"), "{warnings:?}");
 }
+
+#[tokio::test]
+async fn the_leader_forgets_the_watermark_of_an_entry_that_is_gone() {
+    let receiver = Receiver::start(Kind::Lenient).await;
+    let member = Member::start(settings(&receiver.url())).await;
+    let old = format!("u {}", wall_ms() - 8_000_000);
+    let values = [("r", old.clone()), ("gone", old)].map(|(name, value)| (key(name), value));
+    member.values.send_replace(Arc::new(values.into()));
+    let forgotten = || {
+        let published = lock(&member.published);
+        published.iter().filter(|(_, value)| value.is_empty()).map(|(key, _)| key.clone()).collect::<Vec<_>>()
+    };
+    member.is("standby").await;
+    tokio::time::sleep(PERIOD * 4).await;
+    assert_eq!(forgotten(), [""; 0], "only the leader's word counts");
+    member.leadership.send_replace(leads(3));
+    eventually("it is forgotten", || forgotten().first().is_some_and(|first| *first == key("gone"))).await;
+    assert!(forgotten().iter().all(|name| *name != key("r")));
+}

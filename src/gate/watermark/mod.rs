@@ -43,7 +43,7 @@ use std::hash::Hasher;
 use std::time::{Duration, Instant};
 
 pub use self::outcome::Outcome;
-pub use self::publish::{FUTURE_TOLERANCE, Publisher, key, usable};
+pub use self::publish::{FUTURE_TOLERANCE, Publisher, key, outdated, usable};
 use super::TimeRange;
 
 /// Most batches without a final answer. Prometheus has one for each of at most 50 shards by default; the rest is for those

@@ -5,26 +5,45 @@
 //! ```
 //!
 //! The value names the URL that it is about: when the entry changes its URL, what the old remote has says nothing of the
-//! new one, and the watermark starts anew. For one URL it only rises.
+//! new one, and the watermark starts anew. For one URL it only rises. The group keeps a bounded number of values: the leader
+//! takes away those of entries that are gone.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
+
+use super::super::spool::AGE_MAX;
 
 /// How far ahead of a host's clock a timestamp may lie without being from the future: hosts that synchronize their clocks
 /// differ by milliseconds, and Prometheus takes the timestamps of its samples from its own.
 pub const FUTURE_TOLERANCE: Duration = Duration::from_secs(5);
 
+/// What every key of a watermark begins with.
+const KEY_PREFIX: &str = "gate/";
 /// Longest name that stands in a key as it is.
 const NAME_BYTES_MAX: usize = 200;
 
 /// Key of a remote's watermark among the group's values, at most 205 bytes; a very long name is replaced by its hash.
 pub fn key(name: &str) -> String {
     if name.len() <= NAME_BYTES_MAX {
-        return format!("gate/{name}");
+        return format!("{KEY_PREFIX}{name}");
     }
     let digest = Sha256::digest(name.as_bytes());
-    digest.iter().take(16).fold("gate/#".to_owned(), |key, byte| key + &format!("{byte:02x}"))
+    digest.iter().take(16).fold(format!("{KEY_PREFIX}#"), |key, byte| key + &format!("{byte:02x}"))
+}
+
+/// Among the group's values the key of a watermark that is of no use: its entry is not among `names`, and no spool reaches
+/// back to it.
+pub fn outdated<'a>(values: &'a BTreeMap<String, String>, names: &[String], wall_ms: i64) -> Option<&'a str> {
+    let age_max_ms = i64::try_from(AGE_MAX.as_millis()).unwrap_or(i64::MAX);
+    let is_old = |value: &str| {
+        let watermark_ms = value.split_once(' ').and_then(|(id, _)| read(value, id));
+        watermark_ms.is_none_or(|watermark_ms| watermark_ms < wall_ms.saturating_sub(age_max_ms))
+    };
+    let all = values.range(KEY_PREFIX.to_owned()..).take_while(|(key, _)| key.starts_with(KEY_PREFIX));
+    let mut outdated = all.filter(|(id, value)| is_old(value) && !names.iter().any(|name| key(name) == **id));
+    outdated.next().map(|(key, _)| key.as_str())
 }
 
 /// The watermark that a standby may rely on: that of its own URL, and no later than its clock allows. A later one says
@@ -128,6 +147,24 @@ mod tests {
             assert_eq!(usable(value, "u", 1_000), watermark, "{value}");
         }
         assert_eq!(usable("u 9223372036854775807", "u", i64::MAX), Some(i64::MAX));
+    }
+
+    #[test]
+    fn a_watermark_is_outdated_when_its_entry_is_gone_and_no_spool_reaches_back_to_it() {
+        let now_ms = 10_000_000;
+        let (old, young) = ("u 2799999", "u 2800000");
+        let names = ["kept".to_owned()];
+        let outdated_of = |key: &str, value: &str| {
+            let values = BTreeMap::from([("a".into(), old.into()), ("z".into(), old.into()), (key.into(), value.into())]);
+            outdated(&values, &names, now_ms).map(str::to_owned)
+        };
+        for key in ["gate/gone", "gate/"] {
+            assert_eq!(outdated_of(key, old).as_deref(), Some(key));
+        }
+        assert_eq!(outdated_of("gate/gone", "nonsense").as_deref(), Some("gate/gone"));
+        for (key, value) in [("gate/gone", young), ("gate/kept", old), ("gatekeeper", old)] {
+            assert_eq!(outdated_of(key, value), None, "{key} {value}");
+        }
     }
 
     #[test]
