@@ -155,7 +155,8 @@ mod tests {
         let (old, young) = ("u 2799999", "u 2800000");
         let names = ["kept".to_owned()];
         let outdated_of = |key: &str, value: &str| {
-            let values = BTreeMap::from([("a".into(), old.into()), ("z".into(), old.into()), (key.into(), value.into())]);
+            let values =
+                BTreeMap::from([("a".into(), old.into()), ("z".into(), old.into()), (key.into(), value.into())]);
             outdated(&values, &names, now_ms).map(str::to_owned)
         };
         for key in ["gate/gone", "gate/"] {
