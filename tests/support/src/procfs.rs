@@ -9,6 +9,8 @@ use anyhow::{Context, Result};
 pub struct Usage {
     /// Resident memory in bytes.
     pub resident_bytes: u64,
+    /// The most that was resident since it started, or since [`reset_peak`].
+    pub peak_bytes: u64,
     /// User and system time since it started; counted in ticks of 10 ms.
     pub cpu: Duration,
 }
@@ -21,14 +23,21 @@ impl Usage {
     }
 }
 
+/// Lets [`Usage::peak_bytes`] of process `id` begin anew.
+pub fn reset_peak(id: u32) -> Result<()> {
+    std::fs::write(format!("/proc/{id}/clear_refs"), "5").context("write /proc")
+}
+
 fn parse(stat: &str, status: &str) -> Option<Usage> {
     // The command's name, in brackets, may hold spaces and brackets itself. After it come the fields from the third on.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    let bytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+    };
     let cpu = Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second());
-    Some(Usage { resident_bytes: kilobytes * 1024, cpu })
+    Some(Usage { resident_bytes: bytes("VmRSS:")?, peak_bytes: bytes("VmHWM:")?, cpu })
 }
 
 #[cfg(test)]
@@ -39,8 +48,8 @@ mod tests {
     #[test]
     fn fields_are_found_behind_an_ugly_name() {
         let stat = "7 (a) b) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0";
-        let usage = parse(stat, "Name:\tx\nVmRSS:\t  2048 kB\n").unwrap();
-        assert_eq!(usage, Usage { resident_bytes: 2 << 20, cpu: Duration::from_secs(3) });
+        let usage = parse(stat, "Name:\tx\nVmHWM:\t  3072 kB\nVmRSS:\t  2048 kB\n").unwrap();
+        assert_eq!(usage, Usage { resident_bytes: 2 << 20, peak_bytes: 3 << 20, cpu: Duration::from_secs(3) });
     }
 
     #[test]

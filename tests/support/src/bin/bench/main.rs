@@ -4,6 +4,7 @@ mod footprint;
 mod gaps;
 mod gate;
 mod load;
+mod proxy;
 mod takeover;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -42,6 +43,8 @@ enum Part {
     Gaps,
     /// What the gate costs under load
     Load,
+    /// The proxy beside nginx
+    Proxy,
 }
 
 /// Rows of the final table.
@@ -87,6 +90,9 @@ async fn bench(arguments: &Arguments) -> Result<()> {
     }
     if is_wanted(Part::Load) {
         gate::load(&binary).await?;
+    }
+    if is_wanted(Part::Proxy) {
+        proxy::compare(&binary).await?;
     }
     Ok(())
 }
