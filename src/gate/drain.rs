@@ -3,10 +3,12 @@
 //! ```text
 //! oldest batches -> send -> answered for good        -> next        (2xx, 409, 413, 422, receivers that store the valid part)
 //!   in one, if     |---> 429, 5xx, no answer      -> wait, again, fewer at once  (Retry-After, else 30 ms to 5 s)
-//!   they are 1.0   |---> 401, 403, 404, redirect  -> wait, again   (this replica is broken: nothing is thrown away)
+//!   of one format  |---> 401, 403, 404, redirect  -> wait, again   (this replica is broken: nothing is thrown away)
 //!                  |---> 413, 422 for several     -> each by itself
-//!                  `---> 400 -> as 2.0 -> Written headers          -> next
-//!                                 `-----> none -> in pieces        -> next
+//!                  |---> 400 to 1.0 -> as 2.0 -> Written headers          -> next
+//!                  |                      `----> none -> in pieces        -> next
+//!                  `---> 400 to 2.0 -> Written headers                    -> next
+//!                               `----> none -> several: each by itself, one: lost
 //! spool empty -> Writer
 //! ```
 //!
@@ -30,7 +32,7 @@ use super::client::{Answer, SendError};
 use super::fence::Tenure;
 use super::forward::Remote;
 use super::headers;
-use super::refusal::{Verdict, verdict};
+use super::refusal::{Verdict, is_for_one, verdict};
 use super::spool::{Batch, Format};
 use super::standby::Intake;
 use super::status::count;
@@ -109,10 +111,20 @@ fn together(limit: usize) -> impl FnMut(&Batch, &Batch) -> bool + Send + 'static
     move |first, next| {
         count += 1;
         behind_bytes += next.body.len();
-        let is_v1 = Version::of(Some(&first.format.content_type)) == Some(Version::V1);
+        let is_known = version_of(&first.format).is_some();
         let is_alike = first.range.is_some() && next.range.is_some() && first.format == next.format;
-        is_v1 && is_alike && count <= limit && first.body.len() + behind_bytes <= TOGETHER_BYTES_MAX
+        is_known && is_alike && count <= limit && first.body.len() + behind_bytes <= TOGETHER_BYTES_MAX
     }
+}
+
+fn version_of(format: &Format) -> Option<Version> {
+    Version::of(Some(&format.content_type))
+}
+
+/// Puts several batches of one format together.
+fn joined(batches: &[Batch]) -> Option<Vec<u8>> {
+    let version = version_of(&batches.first()?.format)?;
+    join(version, batches.iter().map(|batch| batch.body.as_slice())).ok()
 }
 
 /// Opens batches in the watermark; `None`: too many are open.
@@ -140,9 +152,9 @@ impl CatchUp<'_> {
         let body = match batches {
             [single] => single.body.clone(),
             // One of them is not what its range says, or all of them are too much.
-            several => match join(several.iter().map(|batch| batch.body.as_slice())) {
-                Ok(body) => body,
-                Err(_) => return self.each(batches).await,
+            several => match joined(several) {
+                Some(body) => body,
+                None => return self.each(batches).await,
             },
         };
         let body = Bytes::from(body);
@@ -156,7 +168,7 @@ impl CatchUp<'_> {
             self.remote.note(&sent);
             match rest(sent, &mut backoff) {
                 ControlFlow::Break(answer) => {
-                    if batches.len() > 1 && matches!(answer.status.as_u16(), 413 | 422) {
+                    if batches.len() > 1 && is_for_one(version_of(&first.format), &answer) {
                         self.together = (batches.len() / 2).max(1);
                         drop(attempts);
                         return self.each(batches).await;
@@ -229,8 +241,7 @@ impl CatchUp<'_> {
 
     /// A body that was answered with 400.
     async fn refused(&mut self, format: &Format, body: &[u8], answer: &Answer) {
-        let version = Version::of(Some(&format.content_type));
-        match verdict(version, answer) {
+        match verdict(version_of(format), answer) {
             Verdict::Settled => return,
             Verdict::Lost => return self.lost(answer),
             Verdict::Retry => {}

@@ -7,7 +7,7 @@
 //!                        every period: writer publishes its watermark, standbys drop what is below
 //! ```
 //!
-//! - [`wire`]: what a remote-write request holds, its halves, and 1.0 as 2.0, read and written without building objects
+//! - [`wire`]: what a remote-write request holds, several as one, one in pieces, and 1.0 as 2.0, without building objects
 //! - [`spool`]: what a standby has received, on disk and bounded
 //! - [`watermark`]: how far the writer has got, so that standbys can forget what it has finished
 //! - [`margin`]: what they keep beyond that

@@ -38,6 +38,17 @@ pub(super) fn verdict(version: Option<Version>, answer: &Answer) -> Verdict {
     if version == Some(Version::V1) { Verdict::Retry } else { Verdict::Lost }
 }
 
+/// Whether a final answer says something about a single batch only: it says nothing about each of several that went
+/// together. `version`: of all of them.
+pub(super) fn is_for_one(version: Option<Version>, answer: &Answer) -> bool {
+    match answer.status.as_u16() {
+        413 | 422 => true,
+        // Without a way to send them again: one that is refused would cost all of them.
+        400 => verdict(version, answer) == Verdict::Lost,
+        _ => false,
+    }
+}
+
 /// A remote that refuses a replica for so long is a reason to let another one write.
 const REFUSED_MAX: Duration = Duration::from_secs(60);
 /// So long it counts after that: a standby does not see that the trouble is over. Where the remote refuses all of them,
@@ -74,11 +85,15 @@ mod tests {
     use super::*;
 
     fn answer(text: &'static str, written: bool) -> Answer {
+        answer_of(StatusCode::BAD_REQUEST, text, written)
+    }
+
+    fn answer_of(status: StatusCode, text: &'static str, written: bool) -> Answer {
         let mut headers = HeaderMap::new();
         if written {
             headers.insert("x-prometheus-remote-write-samples-written", 3.into());
         }
-        Answer { status: StatusCode::BAD_REQUEST, headers, body: text.into() }
+        Answer { status, headers, body: text.into() }
     }
 
     #[test]
@@ -95,6 +110,24 @@ mod tests {
             (None, "out of order sample\n", false, Verdict::Lost),
         ] {
             assert_eq!(verdict(version, &answer(text, written)), expected, "{version:?} {text}");
+        }
+    }
+
+    #[test]
+    fn several_batches_are_judged_by_an_answer_that_settles_each_of_them_only() {
+        let (v1, v2) = (Some(Version::V1), Some(Version::V2));
+        for (status, version, text, written, expected) in [
+            (413, v1, "", false, true),
+            (422, v2, "", true, true),
+            (400, v1, "out of order sample\n", false, false),
+            (400, v2, "out of order sample\n", false, true),
+            (400, v2, "out of order sample\n", true, false),
+            (400, v2, "err-mimir-sample-out-of-order", false, false),
+            (204, v2, "", false, false),
+            (409, v2, "", false, false),
+        ] {
+            let answer = answer_of(StatusCode::from_u16(status).unwrap(), text, written);
+            assert_eq!(is_for_one(version, &answer), expected, "{status} {version:?} {text}");
         }
     }
 

@@ -57,4 +57,17 @@ pub enum WireError {
         /// What it should be.
         expected: &'static str,
     },
+    /// A 2.0 request whose table of symbols does not begin with the empty one.
+    #[error("the table of symbols does not begin with the empty symbol: the sender does not keep to remote write 2.0")]
+    FirstSymbol,
+    /// A reference of a 2.0 request that leads beyond its table of symbols.
+    #[error(
+        "a reference leads to symbol {reference} of a table of {symbols}: the body is damaged, or the sender does not keep to remote write 2.0"
+    )]
+    Reference {
+        /// The reference.
+        reference: u64,
+        /// Symbols in the table.
+        symbols: usize,
+    },
 }

@@ -17,9 +17,12 @@
 mod compression;
 mod content;
 mod error;
+mod join;
+mod numbers;
 mod pieces;
 mod proto;
 mod summary;
+mod symbols;
 #[cfg(test)]
 pub(super) mod testing;
 mod transcode;
@@ -27,6 +30,7 @@ mod transcode;
 pub use self::compression::MESSAGE_BYTES_MAX;
 pub use self::content::{CONTENT_ENCODING, CONTENT_TYPE_V2, VERSION_HEADER, VERSION_HEADER_V2, Version};
 pub use self::error::WireError;
-pub use self::pieces::{Pieces, Sample, join};
+pub use self::join::join;
+pub use self::pieces::{Pieces, Sample};
 pub use self::summary::Summary;
 pub use self::transcode::{Transcoded, transcode};

@@ -1,39 +1,20 @@
-//! 1.0 requests put together, and taken apart into single samples, for a receiver that refuses a whole request for one
-//! sample of it.
+//! A 1.0 request taken apart into single samples, for a receiver that refuses a whole request for one sample of it.
 //!
-//! A protobuf message behind another one is the message of both: so requests are put together. Taken apart, a request is
-//! a list of samples and histograms in time order, any choice of which makes a request. What goes with no sample (metadata,
-//! exemplars, fields that this program does not know) makes one of its own: no receiver refuses it for an order.
+//! Taken apart, a request is a list of samples and histograms in time order, any choice of which makes a request. What goes
+//! with no sample (metadata, exemplars, fields that this program does not know) makes one of its own: no receiver refuses it
+//! for an order.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::ops::Range;
 
 use super::WireError;
-use super::compression::{MESSAGE_BYTES_MAX, compress, decompress};
+use super::compression::{compress, decompress};
+use super::numbers::v1::{EXEMPLARS, HISTOGRAMS, LABEL_NAME, LABEL_VALUE, LABELS, SAMPLES, TIMESERIES};
 use super::proto::{Field, Fields, put_bytes};
 use super::summary::{histogram_timestamp, sample_timestamp};
 
-const TIMESERIES: u32 = 1;
-const LABELS: u32 = 1;
-const SAMPLES: u32 = 2;
-const HISTOGRAMS: u32 = 4;
-const EXEMPLARS: u32 = 3;
-const LABEL_NAME: u32 = 1;
-const LABEL_VALUE: u32 = 2;
 /// Labels that tell targets apart.
 const TARGET_LABELS: [&[u8]; 2] = [b"job", b"instance"];
-
-/// Puts bodies of 1.0 requests together, in their order.
-pub fn join<'a>(bodies: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<u8>, WireError> {
-    let mut message = Vec::new();
-    for body in bodies {
-        message.extend(decompress(body)?);
-        if message.len() > MESSAGE_BYTES_MAX {
-            return Err(WireError::TooLarge { bytes: message.len() });
-        }
-    }
-    compress(&message)
-}
 
 /// A sample or histogram.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,6 +148,7 @@ mod tests {
     use prost::Message as _;
 
     use super::super::testing::{self, v1};
+    use super::super::{Version, join};
     use super::*;
 
     /// What a request says, in an order that does not depend on how it is cut.
@@ -197,7 +179,7 @@ mod tests {
         let first = testing::body(&v1::WriteRequest { timeseries, metadata: Vec::new() });
         let timeseries = vec![series("a", "x", &[1])];
         let second = testing::body(&v1::WriteRequest { timeseries, metadata: Vec::new() });
-        let pieces = Pieces::read(&join([first.as_slice(), &second]).unwrap()).unwrap();
+        let pieces = Pieces::read(&join(Version::V1, [first.as_slice(), &second]).unwrap()).unwrap();
         let samples = pieces.samples();
         assert_eq!(samples.iter().map(|sample| sample.at_ms).collect::<Vec<_>>(), [1, 2, 3, 4, 9]);
         assert!(samples[0].series == samples[1].series && samples[1].series == samples[4].series);
@@ -214,7 +196,7 @@ mod tests {
             let pieces = Pieces::read(&testing::body(&whole)).unwrap();
             let mut parts: Vec<Vec<u8>> = (0..pieces.samples().len()).map(|place| pieces.body(&[place]).unwrap()).collect();
             parts.extend(pieces.beside().map(Result::unwrap));
-            let joined: v1::WriteRequest = testing::message(&join(parts.iter().map(Vec::as_slice)).unwrap());
+            let joined: v1::WriteRequest = testing::message(&join(Version::V1, parts.iter().map(Vec::as_slice)).unwrap());
             prop_assert_eq!(facts(&joined), facts(&whole));
             let all: Vec<usize> = (0..pieces.samples().len()).collect();
             let again = Pieces::read(&pieces.body(&all).unwrap()).unwrap();

@@ -37,8 +37,13 @@ impl<'a> Field<'a> {
 
     /// The value of an `int64`.
     pub(super) fn int64(&self, message: &'static str) -> Result<i64, WireError> {
+        self.varint(message).map(u64::cast_signed)
+    }
+
+    /// The value of a number that is not of a fixed size.
+    pub(super) fn varint(&self, message: &'static str) -> Result<u64, WireError> {
         match self.value {
-            Value::Varint(value) => Ok(value.cast_signed()),
+            Value::Varint(value) => Ok(value),
             Value::Bytes(_) | Value::Fixed => {
                 Err(WireError::Kind { message, field: self.number, expected: "a varint" })
             }
@@ -60,37 +65,21 @@ impl<'a> Fields<'a> {
 
     fn read(&mut self) -> Result<Field<'a>, WireError> {
         let start = self.rest;
-        let tag = self.varint()?;
+        let tag = take_varint(&mut self.rest)?;
         let wire_type = tag.to_le_bytes()[0] & 7;
         let number = u32::try_from(tag >> 3).ok().filter(|number| (1..1 << 29).contains(number));
         let number = number.ok_or(WireError::FieldNumber { number: tag >> 3 })?;
         let value = match wire_type {
-            0 => Value::Varint(self.varint()?),
+            0 => Value::Varint(take_varint(&mut self.rest)?),
             1 => self.take(8).map(|_| Value::Fixed)?,
             2 => {
-                let length = usize::try_from(self.varint()?).map_err(|_| WireError::Truncated)?;
+                let length = usize::try_from(take_varint(&mut self.rest)?).map_err(|_| WireError::Truncated)?;
                 Value::Bytes(self.take(length)?)
             }
             5 => self.take(4).map(|_| Value::Fixed)?,
             _ => return Err(WireError::WireType { field: number, wire_type }),
         };
         Ok(Field { number, value, raw: &start[..start.len() - self.rest.len()] })
-    }
-
-    fn varint(&mut self) -> Result<u64, WireError> {
-        let mut value = 0;
-        for (index, &byte) in self.rest.iter().take(10).enumerate() {
-            value |= u64::from(byte & 0x7F) << (7 * index);
-            if byte < 0x80 {
-                // The tenth byte carries the last bit of 64.
-                if index == 9 && byte > 1 {
-                    break;
-                }
-                self.rest = &self.rest[index + 1..];
-                return Ok(value);
-            }
-        }
-        Err(if self.rest.len() < 10 { WireError::Truncated } else { WireError::Varint })
     }
 
     fn take(&mut self, length: usize) -> Result<&'a [u8], WireError> {
@@ -115,6 +104,23 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
+/// Takes a varint from the beginning.
+pub(super) fn take_varint(rest: &mut &[u8]) -> Result<u64, WireError> {
+    let mut value = 0;
+    for (index, &byte) in rest.iter().take(10).enumerate() {
+        value |= u64::from(byte & 0x7F) << (7 * index);
+        if byte < 0x80 {
+            // The tenth byte carries the last bit of 64.
+            if index == 9 && byte > 1 {
+                break;
+            }
+            *rest = &rest[index + 1..];
+            return Ok(value);
+        }
+    }
+    Err(if rest.len() < 10 { WireError::Truncated } else { WireError::Varint })
+}
+
 /// The last `int64` of this number in a message, 0 without one: how protobuf reads a single value.
 pub(super) fn last_int64(message: &[u8], number: u32, name: &'static str) -> Result<i64, WireError> {
     let mut value = 0;
@@ -134,6 +140,12 @@ pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
         value >>= 7;
     }
     out.push(value.to_le_bytes()[0]);
+}
+
+/// Appends a field that is a varint.
+pub(super) fn put_varint_field(out: &mut Vec<u8>, number: u32, value: u64) {
+    put_varint(out, u64::from(number) << 3);
+    put_varint(out, value);
 }
 
 /// Appends a string or an embedded message.

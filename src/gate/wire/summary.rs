@@ -6,6 +6,7 @@
 //! a clock that is ahead would otherwise lift the watermark above data of all others that is still on its way.
 
 use super::compression::decompress;
+use super::numbers::{v1, v2};
 use super::proto::{Fields, last_int64};
 use super::{Version, WireError};
 use crate::gate::TimeRange;
@@ -40,8 +41,20 @@ struct Layout {
 
 const fn layout(version: Version) -> Layout {
     match version {
-        Version::V1 => Layout { request: "WriteRequest", series: 1, samples: 2, histograms: 4, exemplars: 3 },
-        Version::V2 => Layout { request: "Request", series: 5, samples: 2, histograms: 3, exemplars: 4 },
+        Version::V1 => Layout {
+            request: "WriteRequest",
+            series: v1::TIMESERIES,
+            samples: v1::SAMPLES,
+            histograms: v1::HISTOGRAMS,
+            exemplars: v1::EXEMPLARS,
+        },
+        Version::V2 => Layout {
+            request: "Request",
+            series: v2::TIMESERIES,
+            samples: v2::SAMPLES,
+            histograms: v2::HISTOGRAMS,
+            exemplars: v2::EXEMPLARS,
+        },
     }
 }
 

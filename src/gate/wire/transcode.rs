@@ -14,30 +14,9 @@ use std::collections::HashMap;
 
 use super::WireError;
 use super::compression::{compress, decompress};
+use super::numbers::{v1, v2};
 use super::proto::{Fields, put_bytes, put_varint};
-
-/// Field numbers of 1.0.
-mod v1 {
-    pub(super) const TIMESERIES: u32 = 1;
-    pub(super) const LABELS: u32 = 1;
-    pub(super) const SAMPLES: u32 = 2;
-    pub(super) const EXEMPLARS: u32 = 3;
-    pub(super) const HISTOGRAMS: u32 = 4;
-    pub(super) const LABEL_NAME: u32 = 1;
-    pub(super) const LABEL_VALUE: u32 = 2;
-    pub(super) const EXEMPLAR_LABELS: u32 = 1;
-}
-
-/// Field numbers of 2.0.
-mod v2 {
-    pub(super) const SYMBOLS: u32 = 4;
-    pub(super) const TIMESERIES: u32 = 5;
-    pub(super) const LABELS_REFS: u32 = 1;
-    pub(super) const SAMPLES: u32 = 2;
-    pub(super) const HISTOGRAMS: u32 = 3;
-    pub(super) const EXEMPLARS: u32 = 4;
-    pub(super) const EXEMPLAR_LABELS_REFS: u32 = 1;
-}
+use super::symbols::Symbols;
 
 /// A 2.0 request made of a 1.0 request, and what it holds: the answer's Written headers are compared with that.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +46,7 @@ pub fn transcode(body: &[u8]) -> Result<Transcoded, WireError> {
     }
     let exemplars_left_out = entries.attach_exemplars();
     let total = |count: fn(&Entry<'_>) -> usize| entries.all.iter().map(count).sum::<usize>() as u64;
-    let transcoded = entries.encode(symbols.table);
+    let transcoded = entries.encode(symbols.into_table());
     Ok(Transcoded {
         body: compress(&transcoded)?,
         samples: total(|entry| entry.samples.len()),
@@ -77,43 +56,21 @@ pub fn transcode(body: &[u8]) -> Result<Transcoded, WireError> {
     })
 }
 
-/// The table of symbols, encoded as it grows. The first one is empty, as 2.0 wants.
-struct Symbols<'a> {
-    known: HashMap<&'a [u8], u64>,
-    table: Vec<u8>,
-}
-
-impl<'a> Symbols<'a> {
-    fn new() -> Self {
-        let mut symbols = Self { known: HashMap::new(), table: Vec::new() };
-        symbols.reference(b"");
-        symbols
-    }
-
-    fn reference(&mut self, text: &'a [u8]) -> u64 {
-        let next = self.known.len() as u64;
-        *self.known.entry(text).or_insert_with(|| {
-            put_bytes(&mut self.table, v2::SYMBOLS, text);
-            next
-        })
-    }
-
-    /// Appends the references of a `Label`, packed.
-    fn put_label(&mut self, refs: &mut Vec<u8>, label: &'a [u8]) -> Result<(), WireError> {
-        let (mut name, mut value) = (&b""[..], &b""[..]);
-        for field in Fields::of(label) {
-            let field = field?;
-            match field.number {
-                v1::LABEL_NAME => name = field.bytes("Label")?,
-                v1::LABEL_VALUE => value = field.bytes("Label")?,
-                _ => {}
-            }
+/// Appends the references of a `Label`, packed.
+fn put_label<'a>(symbols: &mut Symbols<'a>, refs: &mut Vec<u8>, label: &'a [u8]) -> Result<(), WireError> {
+    let (mut name, mut value) = (&b""[..], &b""[..]);
+    for field in Fields::of(label) {
+        let field = field?;
+        match field.number {
+            v1::LABEL_NAME => name = field.bytes("Label")?,
+            v1::LABEL_VALUE => value = field.bytes("Label")?,
+            _ => {}
         }
-        for text in [name, value] {
-            put_varint(refs, self.reference(text));
-        }
-        Ok(())
     }
+    for text in [name, value] {
+        put_varint(refs, symbols.reference(text));
+    }
+    Ok(())
 }
 
 /// A series: packed references of its labels, and its content as it stands in the request or is to stand in the new one.
@@ -130,7 +87,7 @@ fn read_series<'a>(symbols: &mut Symbols<'a>, series: &'a [u8]) -> Result<Entry<
     for field in Fields::of(series) {
         let field = field?;
         match field.number {
-            v1::LABELS => symbols.put_label(&mut entry.refs, field.bytes("TimeSeries")?)?,
+            v1::LABELS => put_label(symbols, &mut entry.refs, field.bytes("TimeSeries")?)?,
             v1::SAMPLES => entry.samples.push(field.bytes("TimeSeries")?),
             v1::HISTOGRAMS => entry.histograms.push(field.bytes("TimeSeries")?),
             v1::EXEMPLARS => entry.exemplars.push(read_exemplar(symbols, field.bytes("TimeSeries")?)?),
@@ -146,7 +103,7 @@ fn read_exemplar<'a>(symbols: &mut Symbols<'a>, exemplar: &'a [u8]) -> Result<Ve
     for field in Fields::of(exemplar) {
         let field = field?;
         if field.number == v1::EXEMPLAR_LABELS {
-            symbols.put_label(&mut refs, field.bytes("Exemplar")?)?;
+            put_label(symbols, &mut refs, field.bytes("Exemplar")?)?;
         } else {
             rest.extend_from_slice(field.raw);
         }
