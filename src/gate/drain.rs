@@ -4,11 +4,11 @@
 //! oldest batches -> send -> answered for good        -> next        (2xx, 409, 413, 422, receivers that store the valid part)
 //!   in one, if     |---> 429, 5xx, no answer      -> wait, again, fewer at once  (Retry-After, else 30 ms to 5 s)
 //!   of one format  |---> 401, 403, 404, redirect  -> wait, again   (this replica is broken: nothing is thrown away)
-//!                  |---> 413, 422 for several     -> each by itself
+//!                  |---> 413, 422 for several     -> again, half as many
 //!                  |---> 400 to 1.0 -> as 2.0 -> Written headers          -> next
 //!                  |                      `----> none -> in pieces        -> next
 //!                  `---> 400 to 2.0 -> Written headers                    -> next
-//!                               `----> none -> several: each by itself, one: lost
+//!                               `----> none -> several: again, half as many; one: lost
 //! spool empty -> Writer
 //! ```
 //!
@@ -154,7 +154,10 @@ impl CatchUp<'_> {
             // One of them is not what its range says, or all of them are too much.
             several => match joined(several) {
                 Some(body) => body,
-                None => return self.each(batches).await,
+                None => {
+                    self.halve(batches.len());
+                    return false;
+                }
             },
         };
         let body = Bytes::from(body);
@@ -169,16 +172,17 @@ impl CatchUp<'_> {
             match rest(sent, &mut backoff) {
                 ControlFlow::Break(answer) => {
                     if batches.len() > 1 && is_for_one(version_of(&first.format), &answer) {
-                        self.together = (batches.len() / 2).max(1);
-                        drop(attempts);
-                        return self.each(batches).await;
+                        self.halve(batches.len());
+                        return false;
                     }
                     if answer.status.as_u16() == 400 {
                         self.refused(&first.format, &body, &answer).await;
                     } else if self.is_strict {
                         self.learnt.has_taken(&body);
                     }
-                    self.together = TOGETHER_MAX.min(self.together * 2);
+                    if batches.len() >= self.together {
+                        self.together = TOGETHER_MAX.min(self.together + self.together.div_ceil(4));
+                    }
                     for attempt in &mut attempts {
                         attempt.outcome = answer.outcome();
                     }
@@ -192,7 +196,7 @@ impl CatchUp<'_> {
                     self.pause(pause).await;
                     if batches.len() > 1 {
                         // It may be too much for the remote, or for its limit of samples at once.
-                        self.together = (batches.len() / 2).max(1);
+                        self.halve(batches.len());
                         return false;
                     }
                 }
@@ -200,11 +204,9 @@ impl CatchUp<'_> {
         }
     }
 
-    async fn each(&mut self, batches: &[Batch]) -> bool {
-        for batch in batches {
-            Box::pin(self.deliver(std::slice::from_ref(batch))).await;
-        }
-        true
+    /// So many were too many.
+    fn halve(&mut self, count: usize) {
+        self.together = (count / 2).max(1);
     }
 
     /// Sends a body until there is an answer that settles it.

@@ -142,6 +142,8 @@ pub(super) enum Kind {
     Prometheus3,
     /// Stores the valid part, 400; does not know 2.0.
     Mimir,
+    /// Stores what is new, 204; more than so many samples are too much, 413.
+    Limited(usize),
 }
 
 /// What a receiver has seen of one request.
@@ -295,6 +297,9 @@ impl Store {
 
     fn store(&mut self, version: Version, points: &[Point]) -> (u16, &'static str, Option<u64>) {
         let is_new = |newest: &HashMap<String, i64>, (name, at): &Point| newest.get(name).is_none_or(|old| at > old);
+        if matches!(self.kind, Kind::Limited(samples_max) if points.len() > samples_max) {
+            return (413, "too many samples\n", None);
+        }
         let all_new = points.iter().all(|point| is_new(&self.newest, point));
         if !all_new && version == Version::V1 && matches!(self.kind, Kind::Prometheus2 | Kind::Prometheus3) {
             return (400, "out of order sample\n", None);
@@ -315,7 +320,7 @@ impl Store {
         let told = (version == Version::V2).then_some(written);
         match self.kind {
             _ if all_new => (204, "", told),
-            Kind::Lenient => (204, "", told),
+            Kind::Lenient | Kind::Limited(_) => (204, "", told),
             Kind::Mimir => (400, "failed pushing: out of order (err-mimir-sample-out-of-order)", None),
             Kind::Prometheus2 | Kind::Prometheus3 => (400, "out of order sample\n", told),
         }

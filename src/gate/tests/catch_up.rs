@@ -91,7 +91,7 @@ async fn a_catch_up_over_a_slow_line_is_a_matter_of_seconds() {
 }
 
 #[tokio::test]
-async fn a_batch_that_cannot_go_with_others_makes_each_go_by_itself_as_it_is() {
+async fn a_batch_that_cannot_go_with_others_goes_by_itself_as_it_is() {
     let receiver = Receiver::start(Kind::Lenient).await;
     let member = Member::start(settings(&receiver.url())).await;
     let mut odd: v2::Request = message(&batch_v2(&[("a", 2)]));
@@ -107,7 +107,7 @@ async fn a_batch_that_cannot_go_with_others_makes_each_go_by_itself_as_it_is() {
 
 /// Which of them it is about the answer does not say.
 #[tokio::test]
-async fn batches_whose_joint_request_is_refused_as_a_whole_go_out_each_by_itself() {
+async fn batches_whose_joint_request_is_refused_as_a_whole_go_out_in_smaller_ones() {
     for status in [400, 413, 422] {
         let receiver = Receiver::start(Kind::Lenient).await;
         let member = Member::start(settings(&receiver.url())).await;
@@ -120,8 +120,24 @@ async fn batches_whose_joint_request_is_refused_as_a_whole_go_out_each_by_itself
         let stored: Vec<i64> = receiver.stored().into_iter().map(|(_, at)| at).collect();
         assert_eq!(stored, (1..=10).collect::<Vec<_>>(), "{status}");
         let counts = member.status().counts;
-        assert_eq!((counts.catch_up_requests, counts.catch_up_lost), (11, 0), "{status}");
+        assert_eq!((counts.catch_up_requests, counts.catch_up_lost), (3, 0), "{status}");
     }
+}
+
+#[tokio::test]
+async fn a_remote_that_takes_little_at_once_gets_what_it_takes() {
+    let receiver = Receiver::start(Kind::Limited(12)).await;
+    let member = Member::start(settings(&receiver.url())).await;
+    for at in 1..=200 {
+        assert_eq!(member.push(&[("a", at)]).await, 204);
+    }
+    member.leadership.send_replace(leads(3));
+    member.is("writer").await;
+    let stored: Vec<i64> = receiver.stored().into_iter().map(|(_, at)| at).collect();
+    assert_eq!(stored, (1..=200).collect::<Vec<_>>());
+    let counts = member.status().counts;
+    // At best 17; one in three is too large.
+    assert!(counts.catch_up_requests <= 40, "{counts:?}");
 }
 
 /// Two replicas number their series differently: what a stuck shard of the old writer has not sent lies across the batches
