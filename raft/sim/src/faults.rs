@@ -335,7 +335,8 @@ impl Nemesis {
         // Told to all with the new number of replicas, as the documentation asks for; who runs learns it at its next start.
         world::with(|world| world.expect = world.expect.max(self.wanted.len()));
         let lag = self.time(0..2_500);
-        later(lag, move || world::with(|world| world.list(id, true)));
+        // Unless it is gone again by then.
+        later(lag, move || world::with(|world| world.list(id, world.wanted.contains(&id))));
         world::with(|world| world.start(id));
         true
     }
