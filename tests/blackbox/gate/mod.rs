@@ -4,10 +4,16 @@
 //! term goes backwards, no two senders share one, no sample is missing that a covered replica had. One group serves several
 //! cases, one after the other.
 
+mod changes;
+mod gate_only;
 mod outages;
+mod queues;
 mod restarts;
+mod rolling;
 mod storage;
 mod writers;
+
+use std::time::SystemTime;
 
 use anyhow::{Result, ensure};
 use test_support::cluster::{Options, TAKEOVER_MAX};
@@ -20,10 +26,21 @@ const SMALL_BATCHES: u32 = 200;
 /// Batches that hold several scrapes, and with them old and new samples of one series.
 const LARGE_BATCHES: u32 = 2_000;
 
+/// Longest scrape of the target.
+const SCRAPE_MAX_MS: u64 = 200;
+
 /// A group with the gate on, whose batches wait for so many milliseconds; remote write 2.0 where asked and possible.
 fn options(label: &'static str, batch_deadline_ms: u32, is_v2: bool) -> Result<Options> {
     let binary = find_binary(Some(env!("CARGO_BIN_EXE_prometheus-elector")))?;
     gated::options(label, binary, batch_deadline_ms, is_v2)
+}
+
+/// Before the first start: leases that outlast a machine that is busy with other tests, for a leader that must stay.
+fn steady(gated: &mut Gated) {
+    for member in &mut gated.cluster.members {
+        let flags = &mut member.sidecar.flags;
+        flags.set("lease-duration", "3s").set("lease-renew-deadline", "2400ms").set("lease-retry-period", "200ms");
+    }
 }
 
 /// Waits until a certain member leads and writes.
@@ -41,4 +58,9 @@ async fn wait_leads(gated: &Gated, index: usize) -> Result<()> {
 async fn restart(gated: &mut Gated, lost: usize) -> Result<usize> {
     gated.cluster.members[lost].start().await?;
     gated.wait_whole().await
+}
+
+/// Unix milliseconds, as the target's notes have them.
+fn wall_ms() -> Result<u64> {
+    Ok(u64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_millis())?)
 }

@@ -63,16 +63,27 @@ pub fn options(label: &'static str, binary: PathBuf, batch_deadline_ms: u32, is_
 impl Gated {
     /// Starts receiver and group, and waits until the leader writes and everybody scrapes. Returns the leader's index too.
     pub async fn start(options: &Options, well: Behaviour) -> Result<(Self, usize)> {
-        let mut cluster = Cluster::prepare(options).await?;
+        let mut gated = Self::prepare(options, well).await?;
+        let leader = gated.start_group(options.start).await?;
+        Ok((gated, leader))
+    }
+
+    /// Starts the receiver and prepares the group, whose members a test may change before their first start.
+    pub async fn prepare(options: &Options, well: Behaviour) -> Result<Self> {
+        let cluster = Cluster::prepare(options).await?;
         let receiver = Receiver::start(cluster.storage.address)?;
         receiver.set(well.clone());
-        let leader = cluster.start_group(options.start).await?;
-        let gated = Self { cluster, receiver, well };
-        for index in 0..options.start {
-            gated.wait_scrapes(index).await?;
+        Ok(Self { cluster, receiver, well })
+    }
+
+    /// Starts the first `count` members, and waits until the leader writes and everybody scrapes. Returns the leader.
+    pub async fn start_group(&mut self, count: usize) -> Result<usize> {
+        let leader = self.cluster.start_group(count).await?;
+        for index in 0..count {
+            self.wait_scrapes(index).await?;
         }
-        gated.wait_writes(leader).await?;
-        Ok((gated, leader))
+        self.wait_writes(leader).await?;
+        Ok(leader)
     }
 
     /// The remote is well again.
@@ -157,18 +168,13 @@ impl Gated {
     /// The verdict so far: no term went backwards, no two replicas wrote in turns or in one term, no sample is missing that its
     /// replica had. Returns the turns.
     pub fn check_writers(&self) -> Result<Vec<Turn>> {
-        self.check_writers_except(0..=0)
+        self.check_writers_except(&[])
     }
 
-    /// [`Gated::check_writers`], apart from scrapes within a span of Unix milliseconds: a Prometheus that ends does not keep
+    /// [`Gated::check_writers`], apart from scrapes within spans of Unix milliseconds: a Prometheus that ends does not keep
     /// what it is scraping at that moment.
-    pub fn check_writers_except(&self, span_ms: RangeInclusive<u64>) -> Result<Vec<Turn>> {
-        let requests = self.receiver.requests();
-        let turns = turns(&requests)?;
-        let mut lost = lost(&self.cluster, self.receiver.store().by_time())?;
-        lost.retain(|missing| !span_ms.contains(&missing.at_ms));
-        ensure_none(&lost).with_context(|| lost.first().map_or_else(String::new, |one| history(&requests, one)))?;
-        Ok(turns)
+    pub fn check_writers_except(&self, spans_ms: &[RangeInclusive<u64>]) -> Result<Vec<Turn>> {
+        check_receiver(&self.cluster, &self.receiver, spans_ms)
     }
 
     /// [`Gated::check_writers`], and there is no gap either.
@@ -190,6 +196,18 @@ pub async fn wait_scrapes(cluster: &Cluster, index: usize) -> Result<()> {
         Ok(())
     })
     .await
+}
+
+/// [`Gated::check_writers_except`] for any receiver of the group.
+pub fn check_receiver(cluster: &Cluster, receiver: &Receiver, spans_ms: &[RangeInclusive<u64>]) -> Result<Vec<Turn>> {
+    let requests = receiver.requests();
+    let turns = turns(&requests)?;
+    let stored = receiver.store().by_time();
+    let mut lost = lost(cluster, stored.clone())?;
+    lost.retain(|missing| !spans_ms.iter().any(|span_ms| span_ms.contains(&missing.at_ms)));
+    let tell = |one| format!("{}; {}", history(&requests, one), failed_scrapes(&stored));
+    ensure_none(&lost).with_context(|| lost.first().map_or_else(String::new, tell))?;
+    Ok(turns)
 }
 
 /// Fails if the store lacks a scrape that its replica had (`receiver::analysis`).
@@ -223,6 +241,15 @@ fn history(requests: &[Request], missing: &Missing) -> String {
     };
     let all: Vec<String> = requests.iter().filter(holds).map(tell).collect();
     format!("requests with the first missing sample: {all:#?}")
+}
+
+/// Scrapes that the target has noted and Prometheus has given up, on a machine that is too busy.
+fn failed_scrapes(stored: &Stored) -> String {
+    let ups = stored.iter().filter(|(series, _)| series.contains("__name__=\"up\""));
+    let failed = ups.flat_map(|(series, samples)| {
+        samples.iter().filter(|(_, value)| *value == 0.0).map(move |(at_ms, _)| format!("{series} at {at_ms}"))
+    });
+    format!("failed scrapes: {:?}", failed.collect::<Vec<_>>())
 }
 
 /// Fails if there is a gap of several scrapes.

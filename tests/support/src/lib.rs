@@ -6,12 +6,13 @@
 //! - [`sampler`], [`config_watch`], [`load`]: observers that run all the time beside a test
 //! - [`receiver`]: a remote that notes who sends what; [`gated`]: a group with the gate on, and the verdict over it
 //! - [`links`]: relays between members, to cut one off
-//! - [`net`], [`workdir`], [`wait`], [`http`], [`procfs`], [`status`]: small tools
+//! - [`net`], [`workdir`], [`wait`], [`http`], [`procfs`], [`status`], [`exposition`]: small tools
 
 pub mod cluster;
 pub mod config_watch;
 pub mod dns;
 pub mod eventually;
+pub mod exposition;
 pub mod gated;
 pub mod http;
 pub mod links;

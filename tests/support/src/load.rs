@@ -139,7 +139,7 @@ mod tests {
     #[tokio::test]
     async fn every_request_is_counted_as_answered_or_failed() {
         let block = Block::claim().unwrap();
-        let target = Target::start(block.target(), 1).await.unwrap();
+        let target = Target::start(block.target(), 1).unwrap();
         let good = Load::start(&format!("http://{}/metrics", target.address), 200).unwrap();
         let missing = Load::start(&format!("http://{}/other", target.address), 200).unwrap();
         let refused = Load::start(&format!("http://{}/", block.storage()), 200).unwrap();

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use reqwest::{Client, Method};
 use rustix::process::Signal;
 
+use crate::exposition::Page;
 use crate::http;
 use crate::process::Process;
 use crate::status::{LeaderAnswer, Status};
@@ -175,6 +176,11 @@ impl Sidecar {
     /// Body of a successful GET.
     pub async fn get(&self, path: &str) -> Result<String> {
         http::get(&self.client, &self.url(path)).await
+    }
+
+    /// Its metrics.
+    pub async fn metrics(&self) -> Result<Page> {
+        self.get("/_elector/metrics").await.map(Page)
     }
 
     /// Runs a subcommand as somebody inside the container does: the flags are in the environment.

@@ -43,33 +43,48 @@ pub struct GatedSource {
     pub batch_samples_max: u32,
     /// `batch_send_deadline`, in milliseconds.
     pub batch_deadline_ms: u32,
-    /// Shards at the start and at the most.
+    /// Shards at the start and at the least.
     pub shards: u32,
+    /// Shards at the most.
+    pub shards_max: u32,
     /// Remote write 2.0.
     pub is_v2: bool,
+    /// More lines of the entry `main`.
+    pub more: &'static str,
+    /// Where a second entry, `other`, leads to, if there is one.
+    pub other: Option<SocketAddr>,
+    /// Nothing but `remote_write` is in the leader section: the leader's job is everybody's.
+    pub only_remote_write: bool,
 }
 
 impl GatedSource {
     /// The job that the target notes.
-    fn job(&self, target: SocketAddr) -> String {
+    pub fn job(&self, target: SocketAddr) -> String {
         let part = |part: u32| format!("{{targets: ['{target}'], labels: {{part: '{part}', __param_part: '{part}'}}}}");
         let parts = (0..self.parts).map(part).collect::<Vec<_>>().join(", ");
         format!("    - {{job_name: {JOB}, params: {{replica: ['{}']}}, static_configs: [{parts}]}}\n", self.replica)
     }
 
-    fn remote_write(&self, sender: &str) -> String {
-        let Self { batch_samples_max: batch, batch_deadline_ms: deadline, shards, is_v2, .. } = self;
+    /// An entry of `remote_write`.
+    pub fn entry(&self, name: &str, url: &str, sender: &str) -> String {
+        let Self { batch_samples_max: batch, batch_deadline_ms: deadline, shards, shards_max, is_v2, .. } = self;
         let message = if *is_v2 { "      protobuf_message: io.prometheus.write.v2.Request\n" } else { "" };
         format!(
-            "      name: main
+            "    - url: {url}
+      name: {name}
       remote_timeout: 5s
       basic_auth: {{username: {sender}, password: of-no-use}}
-{message}      queue_config: {{batch_send_deadline: {deadline}ms, max_backoff: 500ms, min_shards: {shards}, max_shards: {shards}, \
-             max_samples_per_send: {batch}}}
-  scrape_configs:
-    - {{job_name: {LEADER_JOB}}}
+{message}      queue_config: {{batch_send_deadline: {deadline}ms, max_backoff: 500ms, min_shards: {shards}, \
+             max_shards: {shards_max}, max_samples_per_send: {batch}}}
 "
         )
+    }
+
+    /// The entries to a storage, and to the other one if there is one.
+    fn entries(&self, storage: SocketAddr, sender: &str) -> String {
+        let entry = |name: &str, to: SocketAddr| self.entry(name, &format!("http://{to}/api/v1/write"), sender);
+        let other = self.other.map_or_else(String::new, |other| entry("other", other));
+        entry("main", storage) + self.more + &other
     }
 }
 
@@ -81,20 +96,23 @@ impl SourceSpec {
         let first = gated.as_ref().map_or_else(|| job(JOB), |gated| gated.job(*target));
         // Other jobs scrape without their replica's number: the target's notes are about the first one.
         let others = self.extra_jobs.iter().map(|name| job(name));
-        let jobs = std::iter::once(first).chain(others).collect::<String>();
-        let ungated = || {
+        let leaders_job = format!("    - {{job_name: {LEADER_JOB}}}\n");
+        let is_everybodys = gated.as_ref().is_some_and(|gated| gated.only_remote_write);
+        let jobs = std::iter::once(first).chain(others).chain(is_everybodys.then(|| leaders_job.clone()));
+        let jobs = jobs.collect::<String>();
+        let ungated = |storage: SocketAddr| {
             format!(
-                "      queue_config: {{batch_send_deadline: 200ms, max_shards: 1}}
+                "    - url: http://{storage}/api/v1/write
+      queue_config: {{batch_send_deadline: 200ms, max_shards: 1}}
       write_relabel_configs:
         - {{target_label: shipped_by, replacement: {shipped_by}}}
-  scrape_configs:
-    - {{job_name: {LEADER_JOB}}}
 "
             )
         };
-        let entry = gated.as_ref().map_or_else(ungated, |gated| gated.remote_write(shipped_by));
         let leader = self.storage.map_or_else(String::new, |storage| {
-            format!("leader:\n  remote_write:\n    - url: http://{storage}/api/v1/write\n{entry}")
+            let entries = gated.as_ref().map_or_else(|| ungated(storage), |gated| gated.entries(storage, shipped_by));
+            let scrapes = if is_everybodys { String::new() } else { format!("  scrape_configs:\n{leaders_job}") };
+            format!("leader:\n  remote_write:\n{entries}{scrapes}")
         });
         format!(
             "follower:

@@ -77,6 +77,20 @@ impl Status {
         Ok(names)
     }
 
+    /// What the gate tells of the entry with this name.
+    pub fn remote(&self, name: &str) -> Result<&Value> {
+        let remotes = self.0["gate"]["remotes"].as_array().context("a status without gated entries")?;
+        remotes
+            .iter()
+            .find(|remote| remote["name"] == name)
+            .with_context(|| format!("no entry `{name}` in {remotes:?}"))
+    }
+
+    /// Everything that an operator should know.
+    pub fn warnings(&self) -> Vec<&str> {
+        self.0["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+    }
+
     /// Whether the own Prometheus can do the leader's work.
     pub fn eligible(&self) -> bool {
         self.0["eligible"] == true

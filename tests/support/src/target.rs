@@ -1,4 +1,6 @@
 //! A small scrape target: a few series whose values tell the time, and who scraped when.
+//!
+//! Its own thread and runtime, as the receiver: a test that is busy with its notes makes no scrape fail.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -12,7 +14,7 @@ use axum::extract::Query;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 
 use crate::receiver::analysis::{PARTS_MAX, SCRAPERS_MAX, Scrapes};
 
@@ -27,13 +29,15 @@ pub struct Target {
     /// Where it answers `/metrics`.
     pub address: SocketAddr,
     scrapes: Arc<Mutex<Scrapes>>,
-    task: JoinHandle<()>,
+    // Dropping it ends the thread.
+    _stop: oneshot::Sender<()>,
 }
 
 impl Target {
     /// Serves `series` series of [`METRIC`] at `address`.
-    pub async fn start(address: SocketAddr, series: usize) -> Result<Self> {
-        let listener = TcpListener::bind(address).await.with_context(|| format!("listen at {address}"))?;
+    pub fn start(address: SocketAddr, series: usize) -> Result<Self> {
+        let listener = std::net::TcpListener::bind(address).with_context(|| format!("listen at {address}"))?;
+        listener.set_nonblocking(true)?;
         let scrapes = Arc::new(Mutex::new(Scrapes::default()));
         let notes = Arc::clone(&scrapes);
         let page = async move |Query(query): Query<HashMap<String, String>>| {
@@ -43,22 +47,25 @@ impl Target {
             ([(CONTENT_TYPE, "text/plain; version=0.0.4")], page(series, &notes, id))
         };
         let app = Router::new().route("/metrics", get(page));
-        let task = tokio::spawn(async move {
-            // Serving ends with the task; axum retries failed accepts by itself.
-            let _ = axum::serve(listener, app).await;
-        });
-        Ok(Self { address, scrapes, task })
+        let (stop, stopped) = oneshot::channel::<()>();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new().name("target".into()).spawn(move || {
+            runtime.block_on(async {
+                let Ok(listener) = TcpListener::from_std(listener) else { return };
+                tokio::select! {
+                    // axum retries failed accepts by itself.
+                    _ = axum::serve(listener, app).into_future() => {}
+                    // An error says that the target was dropped.
+                    _ = stopped => {}
+                }
+            });
+        })?;
+        Ok(Self { address, scrapes, _stop: stop })
     }
 
     /// Who has scraped when.
     pub fn scrapes(&self) -> Scrapes {
         lock(&self.scrapes).clone()
-    }
-}
-
-impl Drop for Target {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 

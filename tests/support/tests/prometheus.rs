@@ -53,7 +53,7 @@ impl Pair {
         agent.spawn().unwrap();
         storage.start().await.unwrap();
         agent.wait_ready().await.unwrap();
-        let target = Target::start(block.target(), 3).await.unwrap();
+        let target = Target::start(block.target(), 3).unwrap();
         Self { agent, storage, _target: target, block, dir }
     }
 

@@ -47,7 +47,11 @@ impl Member {
                 batch_samples_max: gate.batch_samples_max,
                 batch_deadline_ms: gate.batch_deadline_ms,
                 shards: gate.shards,
+                shards_max: gate.shards,
                 is_v2: gate.is_v2,
+                more: "",
+                other: None,
+                only_remote_write: false,
             }),
             extra_jobs: Vec::new(),
         };

@@ -63,8 +63,7 @@ impl Cluster {
         ensure!(options.names.len() <= MEMBERS_MAX, "at most {MEMBERS_MAX} members");
         let block = Block::claim()?;
         let work = WorkDir::new(options.label)?;
-        let target =
-            if options.self_contained { None } else { Some(Target::start(block.target(), TARGET_SERIES).await?) };
+        let target = if options.self_contained { None } else { Some(Target::start(block.target(), TARGET_SERIES)?) };
         let dns = match options.discovery {
             Discovery::Static | Discovery::Relayed => None,
             Discovery::Srv | Discovery::Addresses => Some(TestDns::start().await?),

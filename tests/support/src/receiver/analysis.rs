@@ -108,6 +108,9 @@ pub const SCRAPERS_MAX: u64 = 256;
 /// Parts of the target; `scraper = replica * PARTS_MAX + part`.
 pub const PARTS_MAX: u64 = 64;
 
+/// Two replicas whose phases are this close stand in for each other: the next sample is one interval away in either case.
+const SAME_MOMENT_MS: u64 = 25;
+
 /// A scrape whose sample is not in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
@@ -120,17 +123,29 @@ pub struct Missing {
 }
 
 /// All scrapes that the store lacks although their scraper's next sample is there.
+///
+/// A scrape that fails leaves a staleness marker with the time of its start. What the target noted before that need not be
+/// there: a writer that wrote the marker had finished the series so far. Nor does the first scrape that it noted from then on:
+/// that may be the one that failed.
 pub fn missing(stored: &Stored, scrapes: &Scrapes) -> Vec<Missing> {
     let mut missing = Vec::new();
     for (series, samples) in stored {
-        // Staleness markers are no scrapes.
-        let values: Vec<u64> = samples.iter().filter_map(|&(_, value)| whole(value)).collect();
-        for pair in values.windows(2) {
-            let (before, after) = (pair[0], pair[1]);
+        let (mut last, mut failed_ms) = (None, None);
+        for &(at_ms, value) in samples {
+            let Some(after) = whole(value) else {
+                failed_ms = u64::try_from(at_ms).ok();
+                continue;
+            };
+            let failed_ms = failed_ms.take();
+            let Some(before) = last.replace(after) else { continue };
             let id = after % SCRAPERS_MAX;
             let own = scrapes.0.get(&id).map_or(&[][..], Vec::as_slice);
-            let between = own.iter().filter(|&&scrape| scrape / SCRAPERS_MAX > before / SCRAPERS_MAX && scrape < after);
-            missing.extend(between.map(|scrape| Missing {
+            let failed = failed_ms.map(|at_ms| own.iter().find(|&&scrape| scrape / SCRAPERS_MAX >= at_ms));
+            let excused = failed.map_or(0, |first| first.copied().unwrap_or(u64::MAX));
+            let since_ms = before / SCRAPERS_MAX + SAME_MOMENT_MS;
+            let is_between = |scrape: u64| scrape / SCRAPERS_MAX > since_ms && scrape < after;
+            let gone = own.iter().filter(|&&scrape| is_between(scrape) && scrape > excused);
+            missing.extend(gone.map(|scrape| Missing {
                 series: series.clone(),
                 scraper: id,
                 at_ms: scrape / SCRAPERS_MAX,
@@ -256,6 +271,15 @@ mod tests {
     }
 
     #[test]
+    fn replicas_that_scrape_at_the_same_moment_stand_in_for_each_other() {
+        let scrapes = scrapes(&[(0, &[100, 200, 301]), (1, &[104, 203, 299, 400, 500])]);
+        let (a, b) = (&scrapes.0[&0], &scrapes.0[&1]);
+        assert_eq!(missing(&stored(&[a[0], a[1], b[2], b[3]]), &scrapes), []);
+        let found = missing(&stored(&[a[0], a[1], b[3], b[4]]), &scrapes);
+        assert_eq!(found.iter().map(|missing| missing.at_ms).collect::<Vec<_>>(), [299], "a whole interval");
+    }
+
+    #[test]
     fn a_late_scrape_is_a_gap_and_nothing_missing() {
         let scrapes = scrapes(&[(1, &[100, 200, 900])]);
         let stored = stored(&scrapes.0[&1]);
@@ -264,13 +288,37 @@ mod tests {
         assert_eq!(largest_gap(&Stored::new()), None);
     }
 
+    /// What is missing of series `s`, with a staleness marker in it.
+    fn missing_with_marker(values: &[u64], marker_ms: i64, scrapes: &Scrapes) -> Vec<u64> {
+        let mut stored = stored(values);
+        for samples in stored.values_mut() {
+            samples.push((marker_ms, f64::NAN));
+            samples.sort_by_key(|(at_ms, _)| *at_ms);
+        }
+        missing(&stored, scrapes).into_iter().map(|missing| missing.at_ms).collect()
+    }
+
     #[test]
     fn a_staleness_marker_is_no_scrape() {
         let scrapes = scrapes(&[(1, &[100, 200])]);
-        let mut stored = stored(&scrapes.0[&1]);
-        for samples in stored.values_mut() {
-            samples.insert(1, (150, f64::NAN));
-        }
-        assert_eq!(missing(&stored, &scrapes), []);
+        assert_eq!(missing_with_marker(&scrapes.0[&1], 150, &scrapes), [0; 0]);
+    }
+
+    #[test]
+    fn a_scrape_that_failed_is_not_missing_and_one_that_was_lost_later_is() {
+        let scrapes = scrapes(&[(1, &[100, 200, 300, 400, 500])]);
+        let own = &scrapes.0[&1];
+        assert_eq!(missing_with_marker(&[own[0], own[2], own[3], own[4]], 198, &scrapes), [0; 0]);
+        assert_eq!(missing_with_marker(&[own[0], own[4]], 198, &scrapes), [300, 400]);
+        assert_eq!(missing_with_marker(&[own[0], own[2], own[4]], 198, &scrapes), [400], "it excuses nothing later");
+    }
+
+    #[test]
+    fn what_the_next_writer_had_before_a_failed_scrape_of_the_old_one_need_not_be_there() {
+        let scrapes = scrapes(&[(0, &[100, 200, 300]), (1, &[150, 250, 350, 450])]);
+        let (a, b) = (&scrapes.0[&0], &scrapes.0[&1]);
+        // The receiver takes 250 no more after the marker at 298.
+        assert_eq!(missing_with_marker(&[a[0], a[1], b[2], b[3]], 298, &scrapes), [0; 0]);
+        assert_eq!(missing_with_marker(&[a[0], a[1], b[3]], 198, &scrapes), [350], "its first one may have failed");
     }
 }
