@@ -52,7 +52,7 @@ async fn the_own_prometheus_may_prove_the_name_of_the_member_and_the_leaders_may
     let sidecar = Sidecar::start_with(&settings, accesses(access)).await;
     sidecar.lead_at(1, format!("https://{}", prometheus.address));
     let (head, body) = sidecar.ask(authorized("Bearer x")).await;
-    is(&head, 503);
+    is(&head, 502);
     assert!(body.contains("prometheus-tls-server-name"), "{body}");
 }
 
