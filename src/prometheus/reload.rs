@@ -162,6 +162,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_question_for_a_password_names_the_flag() {
+        let url = serve(Router::new().route("/-/reload", post(|| async { StatusCode::UNAUTHORIZED }))).await;
+        let error = reloader(&url, NotifierMetrics::default()).reload().await.unwrap_err().to_string();
+        assert!(
+            error.contains("401 Unauthorized (it asks for credentials: give prometheus-basic-auth-file"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
     async fn a_redirect_is_an_error_and_is_not_followed() {
         let route = post(|| async { (StatusCode::FOUND, [("location", "/elsewhere")]) });
         let url = serve(Router::new().route("/-/reload", route)).await;

@@ -45,6 +45,7 @@ pub struct GateOptions {
 }
 
 /// Options of a [`super::Cluster`].
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Options {
     /// Names the temporary directory.
     pub label: &'static str,
