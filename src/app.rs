@@ -15,8 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use elector_raft::{Eligibility, Group, GroupConfig, GroupHandle, Member, Timing, Token};
+use elector_raft::{Eligibility, Group, GroupConfig, GroupHandle, Member, PeerSet, Timing, Token};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,8 @@ use crate::config::{GroupSettings, InitSettings, Settings};
 use crate::discovery::{DialResolver, Discovery};
 use crate::gate::Gate;
 use crate::metrics::{Metrics, NotifierMetrics};
+use crate::prometheus::access::{AccessFiles, Accesses};
+use crate::prometheus::client::LocalClient;
 use crate::prometheus::file;
 use crate::proxy::{self, Proxy, ProxySettings};
 use crate::render::render_for;
@@ -38,7 +41,7 @@ const LISTENER_SHARE: u32 = 20;
 
 /// Runs the sidecar until SIGTERM or SIGINT; the error is what made it stop otherwise.
 pub fn run(settings: Settings) -> anyhow::Result<()> {
-    // Nothing speaks TLS yet, but the HTTP client wants to know who would. An error means that it knows already.
+    // An error means that it is known already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -94,39 +97,33 @@ impl App {
         let member = advertised(settings.group.member.clone(), api.public_addr, raft_addr);
         let (handle, ends) = GroupHandle::new();
         let notifier = NotifierMetrics::default();
+        let access = AccessFiles::read(settings.access)?;
+        let client = settings.role.as_ref().map(|role| local_client(role, access.accesses())).transpose()?;
         let gate = settings.gate.map(|gate| Gate::start(gate, handle.clone())).transpose()?;
-        let role = build_role(settings.role.as_ref(), &handle, gate.as_ref(), api.admin_addr, &notifier)?;
+        let prometheus = settings.role.as_ref().zip(client.clone());
+        let role = build_role(prometheus, &handle, gate.as_ref(), api.admin_addr, &notifier)?;
         let dns_server = settings.discovery.dns_server;
         let discovery = Discovery::build(settings.discovery)?;
         let lookups = discovery.status();
-        let group = settings.group;
-        let group = GroupConfig {
-            member: member.clone(),
-            timing: timing(&group),
-            token: group.token_file.as_deref().map(Token::read).transpose()?,
-            group_name: group.group_name,
-            data_dir: group.data_dir,
-            bootstrap_expect: group.bootstrap_expect,
-            listener: raft_listener.into_std()?,
-            // One of its own: a connection to DNS lives on the runtime that first used it.
-            resolver: Some(Arc::new(DialResolver::new(dns_server))),
-            peers: discovery.peers(),
-        };
+        let group =
+            group_config(settings.group, member.clone(), raft_listener.into_std()?, dns_server, discovery.peers())?;
         let group = Group::start(group, ends)?;
         log_start(&member, &api, raft_addr);
         let (role_handle, role) = role.unzip();
         let mut metrics = Metrics::new(&member.name, &handle, role_handle.as_ref().map(|role| (role, &notifier)));
         metrics.register_discovery(lookups);
         register_parts(&mut metrics, gate.as_ref(), settings.runtime_metrics);
-        let fallback = settings.proxy.map(|proxy| build_proxy(&proxy, &handle, dns_server, &mut metrics));
+        let fallback =
+            settings.proxy.map(|proxy| build_proxy(&proxy, &handle, dns_server, access.accesses(), &mut metrics));
         let metrics = Arc::new(metrics);
         let mut background = vec![
             tokio::spawn(discovery.run(CancellationToken::new())),
             tokio::spawn(metrics.track_transitions(&handle)),
+            tokio::spawn(access.follow()),
         ];
         let prometheus = settings.role.map(|role| role.notify.url);
-        if let (Some(gate), Some(url)) = (&gate, &prometheus) {
-            background.extend(gate::follow_prometheus(gate.clone(), url, api.admin_addr)?);
+        if let (Some(gate), Some(url), Some(client)) = (&gate, &prometheus, client) {
+            background.extend(gate::follow_prometheus(gate.clone(), client, url, api.admin_addr));
         }
         let (shutting_down, drain) = (CancellationToken::new(), Drain::default());
         let inputs = ApiInputs {
@@ -233,21 +230,28 @@ fn register_parts(metrics: &mut Metrics, gate: Option<&Gate>, process: bool) {
     }
 }
 
+/// The client for the own Prometheus.
+fn local_client(settings: &RoleSettings, accesses: Accesses) -> anyhow::Result<LocalClient> {
+    let (readiness, notify) = (settings.readiness.as_ref().map(|readiness| &readiness.url), &settings.notify);
+    let urls = [Some(&notify.url), settings.health.url.as_ref(), readiness];
+    Ok(LocalClient::build(urls.into_iter().flatten(), notify.timeout, accesses)?)
+}
+
 /// Role control; a witness has none.
 fn build_role(
-    settings: Option<&RoleSettings>,
+    prometheus: Option<(&RoleSettings, LocalClient)>,
     group: &GroupHandle,
     gate: Option<&Gate>,
     gate_address: SocketAddr,
     notifier: &NotifierMetrics,
 ) -> anyhow::Result<Option<(RoleHandle, RoleController)>> {
-    let Some(settings) = settings else {
+    let Some((settings, client)) = prometheus else {
         group.set_eligibility(Eligibility { reason: "a witness never acts".into(), ..Eligibility::default() });
         return Ok(None);
     };
     let renderer = gate::renderer(gate.cloned(), gate_address, settings.output.is_some());
     let companion = gate.map(gate::companion);
-    Ok(Some(RoleController::build(settings, group.clone(), renderer, notifier.clone(), companion)?))
+    Ok(Some(RoleController::build(settings, group.clone(), client, renderer, notifier.clone(), companion)?))
 }
 
 /// Role control puts the follower configuration in force, then hands over; a witness only hands over.
@@ -277,6 +281,27 @@ fn advertised(mut member: Member, api: SocketAddr, raft: SocketAddr) -> Member {
     member
 }
 
+fn group_config(
+    settings: GroupSettings,
+    member: Member,
+    listener: std::net::TcpListener,
+    dns_server: Option<SocketAddr>,
+    peers: watch::Receiver<PeerSet>,
+) -> anyhow::Result<GroupConfig> {
+    Ok(GroupConfig {
+        member,
+        timing: timing(&settings),
+        token: settings.token_file.as_deref().map(Token::read).transpose()?,
+        group_name: settings.group_name,
+        data_dir: settings.data_dir,
+        bootstrap_expect: settings.bootstrap_expect,
+        listener,
+        // One of its own: a connection to DNS lives on the runtime that first used it.
+        resolver: Some(Arc::new(DialResolver::new(dns_server))),
+        peers,
+    })
+}
+
 fn timing(settings: &GroupSettings) -> Timing {
     Timing {
         lease_duration: settings.lease_duration,
@@ -290,10 +315,11 @@ fn build_proxy(
     settings: &ProxySettings,
     group: &GroupHandle,
     dns_server: Option<SocketAddr>,
+    accesses: Accesses,
     metrics: &mut Metrics,
 ) -> Fallback {
     let connector = proxy::connector(DialResolver::new(dns_server));
-    let proxy = Proxy::new(settings, group.leadership.clone(), connector);
+    let proxy = Proxy::new(settings, group.leadership.clone(), connector, accesses);
     proxy.metrics().register(metrics.registry_mut());
     Arc::new(move |client, request| {
         let proxy = proxy.clone();

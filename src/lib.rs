@@ -20,3 +20,4 @@ pub mod prometheus;
 pub mod proxy;
 pub mod render;
 pub mod role;
+mod tls;

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -10,13 +9,10 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::gate::{Gate, Routes, UngatedStatus};
-use crate::prometheus;
+use crate::prometheus::client::LocalClient;
 use crate::prometheus::running::{self, Observed};
 use crate::render::{Rendered, render, render_gated};
 use crate::role::{Companion, Cover, Renderer};
-
-/// Time to connect to the own Prometheus.
-const PROMETHEUS_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Renders, with a gate for its address; the gate gets the entries that lead to it. `writes`: whether Prometheus gets what is
 /// rendered; else somebody else configures it.
@@ -83,15 +79,15 @@ pub(super) fn companion(gate: &Gate) -> Companion {
 /// The gate learns from its Prometheus since when that runs, and with what.
 pub(super) fn follow_prometheus(
     gate: Gate,
+    client: LocalClient,
     reload: &reqwest::Url,
     address: SocketAddr,
-) -> anyhow::Result<[JoinHandle<()>; 2]> {
-    let client = prometheus::client::build([reload], PROMETHEUS_CONNECT_TIMEOUT)?;
+) -> [JoinHandle<()>; 2] {
     let (running, seen) = watch::channel(Observed::default());
-    Ok([
+    [
         tokio::spawn(running::follow(client, running::api_of(reload), running)),
         tokio::spawn(async move { gate.follow_prometheus(seen, address).await }),
-    ])
+    ]
 }
 
 /// The gate's listener stays until its Prometheus has flushed and stopped: what that cannot deliver holds up the whole pod.

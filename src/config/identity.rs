@@ -21,7 +21,7 @@ use super::check::{Check, present};
 use super::error::ConfigError;
 use super::raw::RawFlags;
 use super::value::{self, HostPort};
-use super::{Facts, defaults};
+use super::{Facts, access, defaults};
 use crate::discovery::Source;
 
 /// Listen addresses that advertised ones are made from.
@@ -84,10 +84,11 @@ pub(super) fn resolve(
     }
     let host = names.host(proxy_service.as_deref()).unwrap_or(lone_host);
     let url = |port: u16| format!("http://{host}:{port}");
+    let prometheus_url = || format!("{}://{host}:{remote_port}", access::scheme(&raw.prometheus, remote_port));
     let member = Member {
         raft_address: raft_address.clone(),
         api_url: advertised.api.unwrap_or_else(|| url(listen.api.port())),
-        prometheus_url: if witness { String::new() } else { advertised.prometheus.unwrap_or_else(|| url(remote_port)) },
+        prometheus_url: if witness { String::new() } else { advertised.prometheus.unwrap_or_else(prometheus_url) },
         witness,
         name: name.clone(),
     };

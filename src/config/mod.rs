@@ -9,6 +9,7 @@
 //! together, with exit code 2, by flag (and variable), value, rule, numbers and way out.
 //! Source: REFERENCE.md "Flags"; ripgrep's low and high arguments.
 
+mod access;
 mod argv;
 mod check;
 mod commands;
@@ -39,6 +40,7 @@ use crate::api::ApiSettings;
 use crate::discovery::DiscoverySettings;
 use crate::discovery::host::HostNames;
 use crate::gate::GateSettings;
+use crate::prometheus::access::AccessSettings;
 use crate::proxy::ProxySettings;
 use crate::role::{Role, RoleSettings};
 
@@ -202,6 +204,8 @@ pub struct Settings {
     pub role: Option<RoleSettings>,
     /// The remote-write gate; `None`: off.
     pub gate: Option<GateSettings>,
+    /// Access to Prometheus, the own and the leader's.
+    pub access: AccessSettings,
     /// The leader proxy; `None`: off.
     pub proxy: Option<ProxySettings>,
     /// API and admin listeners.

@@ -111,6 +111,28 @@ pub(super) struct RawPrometheus {
     /// Failures in a row after which a member does not lead
     #[arg(long, value_name = "COUNT", default_value_t = defaults::HEALTHCHECK_FAILURE_THRESHOLD.to_string())]
     pub healthcheck_failure_threshold: String,
+    /// File with the CA certificates that the certificate of every Prometheus comes from, in PEM. Like the files of the next
+    /// flags it is read again when it changes [default: the system's]
+    #[arg(long, value_name = "FILE")]
+    pub prometheus_ca_file: Option<String>,
+    /// File with the client certificate for Prometheus, in PEM. The proxy presents it too, for all who reach the API address
+    /// [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub prometheus_client_cert_file: Option<String>,
+    /// File with its key, in PEM [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub prometheus_client_key_file: Option<String>,
+    /// Name that the certificate of every Prometheus must prove [default: the host of its URL; here also that of
+    /// advertise-prometheus-url]
+    #[arg(long, value_name = "NAME")]
+    pub prometheus_tls_server_name: Option<String>,
+    /// File with USER:PASSWORD for Prometheus, in one line: for reload and checks, and for the proxy only with
+    /// proxy-add-credentials [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub prometheus_basic_auth_file: Option<String>,
+    /// File with a bearer token for Prometheus, in the place of user and password [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub prometheus_bearer_token_file: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -162,7 +184,7 @@ pub(super) struct RawProxy {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
     #[arg(default_value = "false", default_missing_value = "true")]
     pub api_proxy_enabled: String,
-    /// Port of this member's Prometheus on 127.0.0.1
+    /// Port of this member's Prometheus on 127.0.0.1; https if notify-http-url is, on that port
     #[arg(long, value_name = "PORT", default_value_t = defaults::PROMETHEUS_PORT.to_string())]
     pub api_proxy_prometheus_local_port: String,
     /// Port of this member's Prometheus as other members reach it
@@ -174,6 +196,11 @@ pub(super) struct RawProxy {
     /// How long a request waits while there is no leader; then it is answered 503
     #[arg(long, value_name = "DURATION", default_value_t = duration::format(defaults::PROXY_LEADER_WAIT))]
     pub proxy_leader_wait: String,
+    /// Give the credentials for Prometheus to requests that have none: whoever reaches the API address may then ask
+    /// Prometheus everything. Needs raft-token-file
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_value = "false", default_missing_value = "true")]
+    pub proxy_add_credentials: String,
 }
 
 #[derive(Debug, clap::Args)]
@@ -182,7 +209,8 @@ pub(super) struct RawMember {
     /// Name of this member, unique in the group [default: $POD_NAME, else the host name]
     #[arg(long, value_name = "NAME")]
     pub member_id: Option<String>,
-    /// Base URL of this member's Prometheus as other members reach it [default: the member's host and the remote port]
+    /// Base URL of this member's Prometheus as other members reach it [default: the member's host and the
+    /// remote port; https if notify-http-url is, on that port]
     #[arg(long, value_name = "URL")]
     pub advertise_prometheus_url: Option<String>,
     /// Base URL of this member's API as other members reach it [default: the member's host and the API port]

@@ -10,7 +10,9 @@ use super::commands::{RawCommand, RawMemberCommand};
 use super::error::ConfigError;
 use super::identity::{self, Listen};
 use super::raw::{RawArgs, RawFiles, RawFlags, RawPrometheus};
-use super::{ClientSettings, Command, Facts, GroupSettings, InitSettings, Settings, defaults, timing, value, warnings};
+use super::{
+    ClientSettings, Command, Facts, GroupSettings, InitSettings, Settings, access, defaults, timing, value, warnings,
+};
 use crate::api::ApiSettings;
 use crate::discovery::DiscoverySettings;
 use crate::prometheus::{HealthSettings, NotifySettings, ReadinessSettings};
@@ -70,6 +72,7 @@ fn settings(raw: &RawFlags, facts: &Facts, check: &mut Check) -> Option<Settings
     let witness = check.boolean("witness", &raw.member.witness);
     let api = listen(raw, facts, check);
     let identity = identity::resolve(raw, facts, api.as_ref().map(|(_, at)| *at), witness == Some(true), check);
+    let access = access::resolve(&raw.prometheus, identity.as_ref().map(|identity| &identity.member), check);
     let timing = timing::resolve(&raw.group, check);
     let shutdown_grace = check.delay("api-shutdown-grace-delay", &raw.api.api_shutdown_grace_delay);
     let lease_name = check.read("lease-name", &raw.group.lease_name, value::name);
@@ -105,6 +108,7 @@ fn settings(raw: &RawFlags, facts: &Facts, check: &mut Check) -> Option<Settings
         discovery: DiscoverySettings { source: identity.source, dns_server: dns_server?, refresh_period: refresh? },
         role: role?,
         gate: gate?,
+        access: access?,
         proxy,
         api,
         shutdown_grace: shutdown_grace?,
@@ -320,15 +324,18 @@ fn witness_has_no_prometheus(raw: &RawFlags, check: &mut Check) -> Option<()> {
 /// The proxy without its member's name, which is filled in where it is known.
 #[expect(clippy::option_option, reason = "off and wrong are different answers")]
 fn proxy(raw: &RawFlags, witness: bool, check: &mut Check) -> Option<Option<ProxySettings>> {
-    let raw = &raw.proxy;
+    let add_credentials = access::adds_credentials(raw, check);
+    let (raw, prometheus) = (&raw.proxy, &raw.prometheus);
     let enabled = check.boolean("api-proxy-enabled", &raw.api_proxy_enabled);
     let local_url = check.read("api-proxy-prometheus-local-port", &raw.api_proxy_prometheus_local_port, |text| {
-        value::http_url(&format!("http://{}:{}", Ipv4Addr::LOCALHOST, value::port(text)?))
+        let port = value::port(text)?;
+        value::http_url(&format!("{}://{}:{port}", access::scheme(prometheus, port), Ipv4Addr::LOCALHOST))
     });
     let leader_wait = check.delay("proxy-leader-wait", &raw.proxy_leader_wait);
     let (enabled, local_url, leader_wait) = (enabled?, local_url?, leader_wait?);
+    let add_credentials = add_credentials?;
     let local_url = (!witness).then_some(local_url);
-    Some(enabled.then(|| ProxySettings { member: String::new(), local_url, leader_wait }))
+    Some(enabled.then(|| ProxySettings { member: String::new(), local_url, leader_wait, add_credentials }))
 }
 
 /// Where a sidecar that was started with the same flags can be asked from the same host.

@@ -10,23 +10,25 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion};
 
 use super::remote::{TlsSettings, TlsVersion};
+use crate::tls::{NoRoots, PemError, certificates, host_roots, private_key, roots};
 
 /// Why no TLS configuration can be made.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TlsError {
     #[error("tls_config: cannot read {key} {}: {source}; is it mounted into the sidecar too?", path.display())]
     File { key: &'static str, path: PathBuf, source: io::Error },
-    #[error("tls_config: {key}: {detail}")]
-    Pem { key: &'static str, detail: String },
+    #[error("tls_config: {key} {source}")]
+    Pem { key: &'static str, source: PemError },
+    #[error("tls_config: server_name: `{0}` is neither a host name nor an address")]
+    Name(String),
     #[error("tls_config: a client certificate needs both cert and key")]
     Half,
-    #[error("this host has no CA certificates ({detail}): install them, or set tls_config.ca_file")]
-    NoRoots { detail: String },
+    #[error("{0}: install them, or set tls_config.ca_file")]
+    NoRoots(#[from] NoRoots),
     #[error("tls_config: {0}")]
     Rustls(#[from] rustls::Error),
 }
@@ -70,40 +72,20 @@ impl Material {
         match (&self.cert, &self.key) {
             (None, None) => Ok(builder.with_no_client_auth()),
             (Some(cert), Some(key)) => {
-                let key = PrivateKeyDer::from_pem_slice(key)
-                    // The detail of a key's error is not shown: it could hold a part of the key.
-                    .map_err(|_| TlsError::Pem { key: "key", detail: "no private key in PEM".into() })?;
-                Ok(builder.with_client_auth_cert(certificates("cert", cert)?, key)?)
+                let key = private_key(key).map_err(|source| TlsError::Pem { key: "key", source })?;
+                let chain = certificates(cert).map_err(|source| TlsError::Pem { key: "cert", source })?;
+                Ok(builder.with_client_auth_cert(chain, key)?)
             }
             (Some(_), None) | (None, Some(_)) => Err(TlsError::Half),
         }
     }
 
     fn roots(&self) -> Result<RootCertStore, TlsError> {
-        let mut roots = RootCertStore::empty();
-        if let Some(ca) = &self.ca {
-            for certificate in certificates("ca", ca)? {
-                roots.add(certificate)?;
-            }
-            return Ok(roots);
+        match &self.ca {
+            Some(ca) => roots(ca).map_err(|source| TlsError::Pem { key: "ca", source }),
+            None => Ok(host_roots()?),
         }
-        let found = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(found.certs);
-        if roots.is_empty() {
-            let detail = found.errors.first().map_or_else(|| "none found".to_owned(), ToString::to_string);
-            return Err(TlsError::NoRoots { detail });
-        }
-        Ok(roots)
     }
-}
-
-fn certificates(key: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let found = found.map_err(|error| TlsError::Pem { key, detail: error.to_string() })?;
-    if found.is_empty() {
-        return Err(TlsError::Pem { key, detail: "no certificate in PEM".into() });
-    }
-    Ok(found)
 }
 
 fn versions(settings: &TlsSettings) -> Vec<&'static SupportedProtocolVersion> {
@@ -117,8 +99,7 @@ fn versions(settings: &TlsSettings) -> Vec<&'static SupportedProtocolVersion> {
 /// The name that a server must prove: `server_name`, else its host.
 pub(super) fn server_name(settings: &TlsSettings, host: &str) -> Result<ServerName<'static>, TlsError> {
     let name = settings.server_name.as_deref().unwrap_or(host).trim_matches(['[', ']']).to_owned();
-    let detail = format!("`{name}` is neither a host name nor an address");
-    ServerName::try_from(name).map_err(|_| TlsError::Pem { key: "server_name", detail })
+    ServerName::try_from(name.clone()).map_err(|_| TlsError::Name(name))
 }
 
 /// `insecure_skip_verify`: any certificate will do.

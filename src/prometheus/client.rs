@@ -1,14 +1,18 @@
 //! The HTTP client for the local Prometheus, and words for its errors.
 //!
 //! Follows no redirect and no proxy of the environment (a request meant for loopback stays there), keeps no idle
-//! connection (a stale one would hide that Prometheus has been restarted), and has no time-out for a whole request:
-//! the callers that want one set it, and a reload must not have one (see `reload`).
+//! connection (a stale one would hide that Prometheus has been restarted, or outlive its credentials), and has no time-out
+//! for a whole request: the callers that want one set it, and a reload must not have one (see `reload`).
 
 use std::error::Error as _;
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::{Client, Url};
+use http::header::AUTHORIZATION;
+use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
+
+use super::access::{Access, AccessError, Accesses, Whose, hint};
 
 /// After this long without an answer on the wire the kernel begins to ask whether the other end still lives. Only that
 /// ends a reload whose Prometheus is on another host and vanished without a word.
@@ -25,19 +29,93 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The client cannot be built.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot set up the HTTP client for Prometheus: {0}; with https URLs the system's CA certificates are needed")]
-pub struct ClientError(#[from] reqwest::Error);
+pub enum ClientError {
+    /// No TLS.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// Anything else.
+    #[error("cannot set up the HTTP client for Prometheus: {0}")]
+    Http(#[from] reqwest::Error),
+}
 
-/// Builds the client that all requests to the local Prometheus share.
-///
-/// The certificates of the system are loaded only if one of the URLs is https: an image may well have none.
-pub(crate) fn build<'a>(
-    urls: impl IntoIterator<Item = &'a Url>,
+/// All requests to the local Prometheus go through it, with the credentials and certificates of the moment. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct LocalClient(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    accesses: Accesses,
+    speaks_tls: bool,
     connect_timeout: Duration,
-) -> Result<Client, ClientError> {
+    /// The client of the moment, and what it was made for.
+    built: Mutex<(Arc<Access>, Client)>,
+}
+
+impl LocalClient {
+    /// Builds it for these URLs.
+    ///
+    /// CAs are loaded only if one of them is https: an image may well have none. Blocks on the disk then.
+    pub(crate) fn build<'a>(
+        urls: impl IntoIterator<Item = &'a Url>,
+        connect_timeout: Duration,
+        mut accesses: Accesses,
+    ) -> Result<Self, ClientError> {
+        let access = accesses.borrow_and_update().clone();
+        let speaks_tls = urls.into_iter().any(|url| url.scheme() == "https");
+        let client = build(&access, speaks_tls, connect_timeout)?;
+        Ok(Self(Arc::new(Inner { accesses, speaks_tls, connect_timeout, built: Mutex::new((access, client)) })))
+    }
+
+    /// A request, for the caller to complete and to send.
+    pub(crate) fn request(&self, method: Method, url: &Url) -> RequestBuilder {
+        let (access, client) = self.0.current();
+        let request = client.request(method, url.clone());
+        // Credentials in the URL become a header by themselves.
+        match access.authorization().filter(|_| !has_credentials(url)) {
+            Some(value) => request.header(AUTHORIZATION, value),
+            None => request,
+        }
+    }
+
+    /// The way out for an answer that refuses who asks, in parentheses with a space before them; empty for others.
+    pub(crate) fn hint(&self, url: &Url, status: StatusCode) -> String {
+        let sent = if has_credentials(url) { Some("the URL") } else { self.0.accesses.borrow().credentials_flag() };
+        match (status, sent) {
+            (StatusCode::UNAUTHORIZED, Some(sent)) => {
+                format!(" (it refuses the credentials of {sent}: are they its own?)")
+            }
+            (StatusCode::UNAUTHORIZED, None) => {
+                " (it asks for credentials: give prometheus-basic-auth-file or prometheus-bearer-token-file)".to_owned()
+            }
+            (StatusCode::FORBIDDEN, Some(sent)) => format!(" (the credentials of {sent} are not enough)"),
+            (StatusCode::FORBIDDEN, None) => {
+                " (does it ask for credentials? see prometheus-basic-auth-file and prometheus-bearer-token-file)"
+                    .to_owned()
+            }
+            _ => String::new(),
+        }
+    }
+}
+
+impl Inner {
+    fn current(&self) -> (Arc<Access>, Client) {
+        let access = self.accesses.borrow().clone();
+        let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&built.0, &access) {
+            match build(&access, self.speaks_tls, self.connect_timeout) {
+                Ok(client) => built.1 = client,
+                Err(error) => tracing::warn!(%error, "the certificates of before stay in use for the own Prometheus"),
+            }
+            built.0 = access;
+        }
+        built.clone()
+    }
+}
+
+fn build(access: &Access, speaks_tls: bool, connect_timeout: Duration) -> Result<Client, ClientError> {
     // An error means that the process has chosen its provider already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut builder = Client::builder()
+    let builder = Client::builder()
         .user_agent(concat!("prometheus-elector/", env!("CARGO_PKG_VERSION")))
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
@@ -46,10 +124,16 @@ pub(crate) fn build<'a>(
         .tcp_keepalive(KEEPALIVE)
         .tcp_keepalive_interval(KEEPALIVE)
         .tcp_keepalive_retries(KEEPALIVE_RETRIES);
-    if urls.into_iter().all(|url| url.scheme() != "https") {
-        builder = builder.tls_certs_only([]);
-    }
+    let builder = if speaks_tls {
+        builder.tls_backend_preconfigured(access.tls(Whose::Own)?)
+    } else {
+        builder.tls_certs_only([])
+    };
     Ok(builder.build()?)
+}
+
+fn has_credentials(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
 }
 
 /// The URL for logs and errors: without user name, password and query.
@@ -80,7 +164,8 @@ pub(crate) fn is_refused(error: &reqwest::Error) -> bool {
     false
 }
 
-/// The innermost cause, which says more than "error sending request"; without the URL, which may hold a password.
+/// The innermost cause, which says more than "error sending request", and the way out that goes with it; without the URL,
+/// which may hold a password.
 pub(crate) fn cause(error: &reqwest::Error) -> String {
     let mut innermost: Option<&dyn std::error::Error> = error.source();
     while let Some(next) = innermost.and_then(std::error::Error::source) {
@@ -89,7 +174,8 @@ pub(crate) fn cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "timed out".to_owned();
     }
-    innermost.map_or_else(|| "request failed".to_owned(), ToString::to_string)
+    let cause = innermost.map_or_else(|| "request failed".to_owned(), ToString::to_string);
+    format!("{cause}{}", hint(error))
 }
 
 /// The beginning of an answer's text, on one line.
@@ -111,6 +197,13 @@ pub(crate) async fn body_text(mut response: reqwest::Response) -> String {
         .filter(|word| !word.is_empty())
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// A client without credentials.
+#[cfg(test)]
+pub(crate) fn open<'a>(urls: impl IntoIterator<Item = &'a Url>, connect_timeout: Duration) -> LocalClient {
+    let accesses = super::access::testing::accesses(super::access::AccessSettings::default());
+    LocalClient::build(urls, connect_timeout, accesses).unwrap_or_else(|error| panic!("{error}"))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The local Prometheus: reload, readiness, health; atomic replacement of its file; watch of the source file.
 
+pub mod access;
 pub mod client;
 pub mod file;
 pub(crate) mod health;

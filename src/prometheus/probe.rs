@@ -7,11 +7,11 @@
 use std::io;
 use std::time::Duration;
 
-use reqwest::{Client, Url};
+use reqwest::{Method, Url};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::client::{address, cause, is_refused, shown};
+use super::client::{LocalClient, address, cause, is_refused, shown};
 use super::health::{Check, Health, Running};
 use super::{HealthSettings, ReadinessSettings, readiness};
 
@@ -31,7 +31,7 @@ pub(crate) struct PrometheusState {
 /// Probes one Prometheus.
 #[derive(Debug)]
 pub(crate) struct Prober {
-    client: Client,
+    client: LocalClient,
     address: (String, u16),
     health_url: Option<Url>,
     health_timeout: Duration,
@@ -45,7 +45,7 @@ pub(crate) struct Prober {
 impl Prober {
     /// Builds it; the first probe is due at once.
     pub(crate) fn new(
-        client: Client,
+        client: LocalClient,
         notify_url: &Url,
         health: &HealthSettings,
         readiness: Option<ReadinessSettings>,
@@ -133,9 +133,12 @@ impl Prober {
     }
 
     async fn get(&self, url: &Url) -> Check {
-        match self.client.get(url.clone()).timeout(self.health_timeout).send().await {
+        match self.client.request(Method::GET, url).timeout(self.health_timeout).send().await {
             Ok(response) if response.status().is_success() => Check::Passed,
-            Ok(response) => Check::Failed(format!("{} answered {}", shown(url), response.status())),
+            Ok(response) => {
+                let status = response.status();
+                Check::Failed(format!("{} answered {status}{}", shown(url), self.client.hint(url, status)))
+            }
             Err(error) if is_refused(&error) => Check::Refused(format!("nothing listens at {}", shown(url))),
             Err(error) => Check::Failed(format!("{}: {}", shown(url), cause(&error))),
         }
@@ -185,7 +188,7 @@ mod tests {
             timeout: Duration::from_secs(2),
         });
         let notify = url("/-/reload");
-        Prober::new(client::build([&notify], Duration::from_secs(2)).unwrap(), &notify, &health, readiness)
+        Prober::new(client::open([&notify], Duration::from_secs(2)), &notify, &health, readiness)
     }
 
     async fn until(prober: &mut Prober, wanted: impl Fn(&PrometheusState) -> bool) -> PrometheusState {

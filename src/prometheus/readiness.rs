@@ -1,15 +1,18 @@
 //! One poll of the readiness endpoint. Only 200 means ready; Prometheus answers 503 while it replays its log.
 
-use reqwest::{Client, StatusCode};
+use reqwest::{Method, StatusCode};
 
 use super::ReadinessSettings;
-use super::client::{cause, shown};
+use super::client::{LocalClient, cause, shown};
 
 /// `Ok` when ready, else why not.
-pub(crate) async fn poll(client: &Client, settings: &ReadinessSettings) -> Result<(), String> {
-    match client.get(settings.url.clone()).timeout(settings.timeout).send().await {
+pub(crate) async fn poll(client: &LocalClient, settings: &ReadinessSettings) -> Result<(), String> {
+    match client.request(Method::GET, &settings.url).timeout(settings.timeout).send().await {
         Ok(response) if response.status() == StatusCode::OK => Ok(()),
-        Ok(response) => Err(format!("{} answered {}", shown(&settings.url), response.status())),
+        Ok(response) => {
+            let status = response.status();
+            Err(format!("{} answered {status}{}", shown(&settings.url), client.hint(&settings.url, status)))
+        }
         Err(error) => Err(format!("{}: {}", shown(&settings.url), cause(&error))),
     }
 }

@@ -5,11 +5,11 @@
 //! here a request is never given up: it ends with an answer, or with its connection (Prometheus was killed, or the
 //! kernel's keep-alive found it gone). The role controller sends no second one before that.
 
-use reqwest::{Client, Method, StatusCode, Url};
+use reqwest::{Method, StatusCode, Url};
 use tokio::time::Instant;
 
 use super::NotifySettings;
-use super::client::{body_text, cause, is_refused, shown};
+use super::client::{LocalClient, body_text, cause, is_refused, shown};
 use crate::metrics::NotifierMetrics;
 
 /// Why Prometheus did not accept a reload.
@@ -24,7 +24,7 @@ pub(crate) enum ReloadError {
         url: String,
     },
     /// An answer other than success.
-    #[error("{url} answered {status}{}{body}{}", if body.is_empty() { "" } else { ": " }, hint(*status))]
+    #[error("{url} answered {status}{}{body}{hint}", if body.is_empty() { "" } else { ": " })]
     Status {
         /// The reload endpoint.
         url: String,
@@ -32,6 +32,8 @@ pub(crate) enum ReloadError {
         status: StatusCode,
         /// The beginning of the answer's text.
         body: String,
+        /// What to look at first.
+        hint: String,
     },
     /// The connection failed before an answer came.
     #[error("no answer from {url}: {cause}")]
@@ -46,7 +48,6 @@ pub(crate) enum ReloadError {
 /// What to look at first after such an answer.
 fn hint(status: StatusCode) -> &'static str {
     match status.as_u16() {
-        401 => " (does Prometheus ask for a password? put it into the URL: http://user:password@host/-/reload)",
         403 | 404 => " (was Prometheus started with --web.enable-lifecycle, and is its path prefix in the URL?)",
         405 => " (is notify-http-method POST or PUT?)",
         300..=399 => " (a redirect is not followed: give the URL that it leads to)",
@@ -63,20 +64,20 @@ pub(crate) trait Reload: Send + Sync + 'static {
 /// [`Reload`] by an HTTP request.
 #[derive(Debug)]
 pub(crate) struct HttpReload {
-    client: Client,
+    client: LocalClient,
     method: Method,
     url: Url,
     metrics: NotifierMetrics,
 }
 
 impl HttpReload {
-    pub(crate) fn new(client: Client, settings: &NotifySettings, metrics: NotifierMetrics) -> Self {
+    pub(crate) fn new(client: LocalClient, settings: &NotifySettings, metrics: NotifierMetrics) -> Self {
         Self { client, method: settings.method.clone(), url: settings.url.clone(), metrics }
     }
 
     async fn send(&self) -> Result<(), ReloadError> {
         let url = shown(&self.url);
-        let response = match self.client.request(self.method.clone(), self.url.clone()).send().await {
+        let response = match self.client.request(self.method.clone(), &self.url).send().await {
             Ok(response) => response,
             Err(error) if is_refused(&error) => return Err(ReloadError::Refused { url }),
             Err(error) => return Err(ReloadError::NoAnswer { url, cause: cause(&error) }),
@@ -85,7 +86,8 @@ impl HttpReload {
         if status.is_success() {
             return Ok(());
         }
-        Err(ReloadError::Status { url, status, body: body_text(response).await })
+        let hint = format!("{}{}", hint(status), self.client.hint(&self.url, status));
+        Err(ReloadError::Status { url, status, body: body_text(response).await, hint })
     }
 }
 
@@ -129,7 +131,7 @@ mod tests {
             retry_delay: Duration::from_secs(10),
             timeout: Duration::from_millis(100),
         };
-        HttpReload::new(client::build([url], settings.timeout).unwrap(), &settings, metrics)
+        HttpReload::new(client::open([url], settings.timeout), &settings, metrics)
     }
 
     #[tokio::test]
@@ -157,6 +159,16 @@ mod tests {
         let url = serve(Router::new().route("/-/reload", post(|| async { StatusCode::FORBIDDEN }))).await;
         let error = reloader(&url, NotifierMetrics::default()).reload().await.unwrap_err().to_string();
         assert!(error.contains("--web.enable-lifecycle"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_question_for_a_password_names_the_flag() {
+        let url = serve(Router::new().route("/-/reload", post(|| async { StatusCode::UNAUTHORIZED }))).await;
+        let error = reloader(&url, NotifierMetrics::default()).reload().await.unwrap_err().to_string();
+        assert!(
+            error.contains("401 Unauthorized (it asks for credentials: give prometheus-basic-auth-file"),
+            "{error}"
+        );
     }
 
     #[tokio::test]

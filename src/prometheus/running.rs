@@ -9,13 +9,13 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
-use reqwest::{Client, StatusCode, Url};
+use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::client::{address, cause, shown};
+use super::client::{LocalClient, address, cause, shown};
 use crate::render::OUTPUT_BYTES_MAX;
 
 /// Time between two looks.
@@ -63,7 +63,7 @@ pub fn api_of(reload: &Url) -> Option<Url> {
 }
 
 /// Looks on until nobody listens any more.
-pub async fn follow(client: Client, api: Option<Url>, running: watch::Sender<Observed>) {
+pub async fn follow(client: LocalClient, api: Option<Url>, running: watch::Sender<Observed>) {
     let Some(api) = api else {
         tracing::warn!(
             "the reload URL does not end in /-/reload, so it is not known where Prometheus's API is: cover is counted from the \
@@ -137,7 +137,7 @@ struct Config {
 }
 
 /// One look; `None`: it does not answer. An error says why what answers is no Prometheus.
-async fn look(client: &Client, api: &Url, before: &Observed) -> Result<Option<Seen>, String> {
+async fn look(client: &LocalClient, api: &Url, before: &Observed) -> Result<Option<Seen>, String> {
     let Some(info) = get::<RuntimeInfo>(client, api, "api/v1/status/runtimeinfo").await? else { return Ok(None) };
     let time = |text: &str| unix_ms(text).ok_or_else(|| format!("`{text}` is no time"));
     let (started_ms, loaded_ms) = (time(&info.start_time)?, time(&info.last_config_time)?);
@@ -150,14 +150,17 @@ async fn look(client: &Client, api: &Url, before: &Observed) -> Result<Option<Se
     Ok(config.map(|config| Seen { started_ms, loaded_ms, config: config.yaml.into() }))
 }
 
-async fn get<T: for<'d> Deserialize<'d>>(client: &Client, api: &Url, path: &str) -> Result<Option<T>, String> {
+async fn get<T: for<'d> Deserialize<'d>>(client: &LocalClient, api: &Url, path: &str) -> Result<Option<T>, String> {
     let url = api.join(path).map_err(|error| error.to_string())?;
-    let mut response = match client.get(url).timeout(TIMEOUT).send().await {
+    let mut response = match client.request(Method::GET, &url).timeout(TIMEOUT).send().await {
         Ok(response) if response.status().is_success() => response,
         Ok(response) if response.status().is_server_error() || response.status() == StatusCode::TOO_MANY_REQUESTS => {
             return Ok(None);
         }
-        Ok(response) => return Err(format!("/{path} answers {}", response.status())),
+        Ok(response) => {
+            let status = response.status();
+            return Err(format!("/{path} answers {status}{}", client.hint(&url, status)));
+        }
         Err(error) => {
             tracing::debug!(error = cause(&error), "Prometheus's API does not answer");
             return Ok(None);
@@ -260,7 +263,7 @@ mod tests {
         let api: Url = format!("http://{}/p/", listener.local_addr().unwrap()).parse().unwrap();
         let router = Router::new().fallback(answer).with_state(world.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        let client = client::build([&api], Duration::from_secs(1)).unwrap();
+        let client = client::open([&api], Duration::from_secs(1));
         let set = |mode: &str| mode.clone_into(&mut world.lock().unwrap().0);
         assert_eq!(look(&client, &api, &Observed::NotSeen).await, Ok(None));
         set("02");

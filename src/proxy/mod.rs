@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! watch<Leadership> -> route (pure) -> routes: one connection pool per target -> watch<Destination>
+//!     watch<Access> ----------------------^
 //!                                                                                     |
 //! request -> headers (pure) -> hold until somebody leads -> send -> head -> response, streamed
 //!                                   ^                         |
@@ -15,6 +16,8 @@
 //! - Invariants: a request that may have reached Prometheus is sent again only if it is a read; a body is not read
 //!   while its request is held; what is buffered per request is bounded by `READ_BODY_BYTES_MAX`; a response
 //!   that breaks off is cut on the client's connection, never ended as if it were whole.
+//! - TLS and credentials (docs/decisions/proxy-access.md): the member's CA and client certificate are used for every https
+//!   target; its credentials only with `add_credentials`, and never in the place of the client's own.
 //! - Failure: [`ProxyError`] has one status and one sentence for each.
 //!
 //! Limits: an HTTP/1.0 client without `Content-Length` in the answer cannot tell a cut response from a whole one (the
@@ -41,7 +44,7 @@ pub use error::ProxyError;
 pub(crate) use metrics::Answered;
 pub use metrics::ProxyMetrics;
 pub use proxied::Proxy;
-pub use upstream::{DialTimeout, connector};
+pub use upstream::connector;
 
 /// Settings of the proxy.
 #[derive(Clone, Debug)]
@@ -52,4 +55,6 @@ pub struct ProxySettings {
     pub local_url: Option<reqwest::Url>,
     /// How long a request waits for a leader.
     pub leader_wait: Duration,
+    /// Gives the member's credentials to requests that have none.
+    pub add_credentials: bool,
 }

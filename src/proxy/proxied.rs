@@ -7,23 +7,27 @@ use std::time::Duration;
 
 use axum::body::Body;
 use elector_raft::Leadership;
+use http::header::AUTHORIZATION;
 use http::uri::{Parts as UriParts, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Error;
-use hyper_util::client::legacy::connect::Connect;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
+use tower_service::Service;
 use tracing::debug;
 
 use super::body::{Outbound, Passed, Supply};
 use super::hold::{HELD_MAX, Held, Patience, Places};
 use super::metrics::Answered;
 use super::retry::{Failure, READ_BODY_BYTES_MAX, Tries, Verdict, is_read, verdict};
-use super::route::{HoldReason, Origin};
-use super::routes::{Destination, Reach, Routes, moved_away};
+use super::route::HoldReason;
+use super::routes::{Destination, Means, Reach, Routes, moved_away};
 use super::upstream::{cause, failure, pools};
 use super::{ProxyError, ProxyMetrics, ProxySettings, headers};
+use crate::prometheus::access::Accesses;
 
 /// Sends requests to the leader's Prometheus. Cheap to clone.
 #[derive(Clone)]
@@ -58,16 +62,24 @@ struct Missed {
 impl Proxy {
     /// Starts to follow `leadership`; must be called inside the runtime that requests are handled on. `connector` is
     /// [`super::connector`] with the resolver that knows the members' host names.
-    pub fn new<C>(settings: &ProxySettings, leadership: watch::Receiver<Leadership>, connector: C) -> Self
+    pub(crate) fn new<C>(
+        settings: &ProxySettings,
+        leadership: watch::Receiver<Leadership>,
+        connector: C,
+        accesses: Accesses,
+    ) -> Self
     where
-        C: Connect + Clone + Send + Sync + 'static,
+        C: Service<Uri, Response = TokioIo<TcpStream>> + Clone + Send + Sync + 'static,
+        C::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        C::Future: Send + 'static,
     {
         let local_url = settings.local_url.as_ref().map(ToString::to_string);
+        let means = Means { pools: pools(connector), accesses, add_credentials: settings.add_credentials };
         Self {
             inner: Arc::new(Inner {
                 member: headers::member_token(&settings.member),
                 leader_wait: settings.leader_wait,
-                routes: Routes::follow(leadership, local_url, pools(connector)),
+                routes: Routes::follow(leadership, local_url, means),
                 places: Places::default(),
                 metrics: ProxyMetrics::default(),
             }),
@@ -163,7 +175,7 @@ impl Inner {
         tries: Tries,
         destinations: &mut watch::Receiver<Arc<Destination>>,
     ) -> Result<Response<Incoming>, Missed> {
-        let request = outgoing.request(&reach.target.origin)?;
+        let request = outgoing.request(reach)?;
         let mut answer = pin!(reach.upstream.send(request));
         tokio::select! {
             biased;
@@ -222,18 +234,21 @@ impl Outgoing {
     }
 
     /// The request for one attempt.
-    fn request(&self, origin: &Origin) -> Result<Request<Outbound>, Missed> {
+    fn request(&self, reach: &Reach) -> Result<Request<Outbound>, Missed> {
         let lost = |cause: &str| Missed { failure: Failure::Broken, cause: cause.into() };
         let body = self.supply.next().ok_or_else(|| lost("the body had been sent in part"))?;
         let mut parts = UriParts::default();
-        parts.scheme = Some(origin.scheme.clone());
-        parts.authority = Some(origin.authority.clone());
+        parts.scheme = Some(reach.target.origin.scheme.clone());
+        parts.authority = Some(reach.target.origin.authority.clone());
         parts.path_and_query = Some(self.path.clone());
         let uri = Uri::from_parts(parts).map_err(|error| lost(&error.to_string()))?;
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = uri;
         *request.headers_mut() = self.headers.clone();
+        if let Some(authorization) = &reach.authorization {
+            request.headers_mut().entry(AUTHORIZATION).or_insert_with(|| authorization.clone());
+        }
         Ok(request)
     }
 }

@@ -50,6 +50,8 @@ pub(super) enum HoldReason {
     WitnessLeads(String),
     /// The leader, by name, says nothing usable about its Prometheus.
     UnusableUrl(String),
+    /// The leader, by name, wants TLS, and why that cannot be spoken.
+    NoTls(String, String),
     /// The election group of this process has ended.
     GroupStopped,
 }
@@ -65,9 +67,11 @@ impl fmt::Display for HoldReason {
             Self::UnusableUrl(name) => {
                 write!(
                     f,
-                    "the Prometheus URL of leader {name} is unusable: set its `advertise-prometheus-url` to http://HOST:PORT"
+                    "the Prometheus URL of leader {name} is unusable: set its `advertise-prometheus-url` to \
+                     http://HOST:PORT or https://HOST:PORT"
                 )
             }
+            Self::NoTls(name, why) => write!(f, "Prometheus of leader {name} wants TLS: {why}"),
             Self::GroupStopped => f.write_str("the election group of this member has stopped; restart it"),
         }
     }
@@ -93,10 +97,10 @@ pub(super) fn route(leadership: &Leadership, local_url: Option<&str>) -> Route {
 }
 
 impl Origin {
-    /// Scheme, host and port of a URL; path, user and password are left out. `None` if it is not an `http` URL.
+    /// Scheme, host and port of a URL; path, user and password are left out. `None` if it is no `http` or `https` URL.
     pub(super) fn parse(url: &str) -> Option<Self> {
         let parts = url.parse::<Uri>().ok()?.into_parts();
-        let scheme = parts.scheme.filter(|scheme| *scheme == Scheme::HTTP)?;
+        let scheme = parts.scheme.filter(|scheme| [Scheme::HTTP, Scheme::HTTPS].contains(scheme))?;
         let authority = parts.authority.filter(|authority| !authority.host().is_empty())?;
         let authority = match authority.as_str().rsplit_once('@') {
             Some((_, address)) => address.parse().ok()?,
@@ -152,8 +156,18 @@ mod tests {
             ("witness without URL", leadership(3, Some((false, "", false))), Some(LOCAL), witness()),
             ("witness with URL", leadership(3, Some((false, REMOTE, true))), Some(LOCAL), witness()),
             ("no URL", leadership(3, Some((false, "p-1:9090", false))), Some(LOCAL), unusable()),
-            ("own leader, https", leadership(3, Some((true, REMOTE, false))), Some("https://[::1]:9090"), unusable()),
-            ("https", leadership(3, Some((false, "https://p-1:9090", false))), Some(LOCAL), unusable()),
+            (
+                "own leader, https",
+                leadership(3, Some((true, REMOTE, false))),
+                Some("https://[::1]:9090"),
+                to(true, "https://[::1]:9090"),
+            ),
+            (
+                "https",
+                leadership(3, Some((false, "https://p-1:9090", false))),
+                Some(LOCAL),
+                to(false, "https://p-1:9090"),
+            ),
         ];
         for (case, leadership, local, expected) in table {
             assert_eq!(route(&leadership, local), expected, "{case}");
@@ -166,6 +180,7 @@ mod tests {
             ("http://p-1.prom:9090/prefix?x=1", Some("http://p-1.prom:9090")),
             ("http://[::1]:9090", Some("http://[::1]:9090")),
             ("http://user:secret@p-1:9090/", Some("http://p-1:9090")),
+            ("HTTPS://user:secret@p-1:9090/x", Some("https://p-1:9090")),
             ("http://p-1", Some("http://p-1")),
             ("ftp://p-1", None),
             ("/only/a/path", None),

@@ -5,7 +5,8 @@
 //!   serve its successor of the same name.
 //! - The client library repeats nothing (`retry_canceled_requests` off): what goes out again is decided in
 //!   [`super::retry`].
-//! - The connector is a parameter: TLS and authentication come in here (issue 6).
+//! - A plain target's connections know nothing of TLS; an https target's speak HTTP/1.1 over it, with the configuration that
+//!   the pool was made with: other certificates are another pool.
 
 use std::error::Error as StdError;
 use std::future::Future;
@@ -15,18 +16,22 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Uri};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::client::legacy::{Client, Error, ResponseFuture};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ClientConfig;
+use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::body::Outbound;
 use super::retry::Failure;
+use crate::prometheus::access::hint;
 
 /// Time for the TCP handshake, over all addresses of the host: a member of the same cluster takes milliseconds, and
 /// one lost SYN is sent again after a second.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Time for a whole dial, name lookup included: below the default hold of 5 s, so that a second dial fits in.
+/// Time for a whole dial, name lookup and TLS handshake included: below the default hold of 5 s, so that a second dial fits in.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long sent bytes may stay unacknowledged: ends requests that wait for a host that has vanished, where no change
 /// of leadership ends them first. A paused process does not trip it, its kernel acknowledges.
@@ -42,8 +47,10 @@ const IDLE_CONNECTIONS_MAX: usize = 256;
 /// little speed for its memory.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
 
-/// Builds pools that share one connector.
-pub(super) type Pools = Arc<dyn Fn() -> Upstream + Send + Sync>;
+type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// Builds pools that share one connector: plain, or with TLS.
+pub(super) type Pools = Arc<dyn Fn(Option<ClientConfig>) -> Upstream + Send + Sync>;
 
 /// A pool of connections.
 #[derive(Clone)]
@@ -59,47 +66,58 @@ impl Upstream {
 /// Pools over `connector`.
 pub(super) fn pools<C>(connector: C) -> Pools
 where
-    C: Connect + Clone + Send + Sync + 'static,
+    C: Service<Uri, Response = TokioIo<TcpStream>> + Clone + Send + Sync + 'static,
+    C::Error: Into<BoxError>,
+    C::Future: Send + 'static,
 {
-    Arc::new(move || {
-        let client: Client<C, Outbound> = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
-            .http1_max_buf_size(BUFFER_BYTES_MAX)
-            .retry_canceled_requests(false)
-            .build(connector.clone());
-        Upstream(Arc::new(move |request| client.request(request)))
+    Arc::new(move |tls| match tls {
+        None => pool(DialTimeout { inner: connector.clone() }),
+        Some(tls) => pool(DialTimeout { inner: HttpsConnector::from((connector.clone(), tls)) }),
     })
 }
 
-/// The connector for plain HTTP: every wait of a dial has a bound. `resolver` looks host names up; addresses do not
-/// pass through it.
-pub fn connector<R>(resolver: R) -> DialTimeout<HttpConnector<R>> {
-    let mut http = HttpConnector::new_with_resolver(resolver);
-    http.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    http.set_nodelay(true);
-    http.set_keepalive(Some(KEEPALIVE));
-    http.set_keepalive_interval(Some(KEEPALIVE));
-    #[cfg(target_os = "linux")]
-    http.set_tcp_user_timeout(Some(UNACKNOWLEDGED_TIMEOUT));
-    DialTimeout { inner: http }
+fn pool<C>(connector: C) -> Upstream
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
+    let client: Client<C, Outbound> = Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+        .http1_max_buf_size(BUFFER_BYTES_MAX)
+        .retry_canceled_requests(false)
+        .build(connector);
+    Upstream(Arc::new(move |request| client.request(request)))
 }
 
-/// A connector whose dials end within two seconds, name lookup included.
+/// Connects by TCP: every wait of a handshake has a bound. `resolver` looks host names up; addresses do not pass through it.
+pub fn connector<R>(resolver: R) -> HttpConnector<R> {
+    let mut tcp = HttpConnector::new_with_resolver(resolver);
+    // TLS comes on top.
+    tcp.enforce_http(false);
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(KEEPALIVE));
+    tcp.set_keepalive_interval(Some(KEEPALIVE));
+    #[cfg(target_os = "linux")]
+    tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED_TIMEOUT));
+    tcp
+}
+
+/// A connector whose dials end within two seconds.
 #[derive(Clone, Debug)]
-pub struct DialTimeout<C> {
+struct DialTimeout<C> {
     inner: C,
 }
 
 impl<C> Service<Uri> for DialTimeout<C>
 where
     C: Service<Uri>,
-    C::Error: Into<Box<dyn StdError + Send + Sync>>,
+    C::Error: Into<BoxError>,
     C::Future: Send + 'static,
 {
     type Response = C::Response;
-    type Error = Box<dyn StdError + Send + Sync>;
+    type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<C::Response, Self::Error>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -111,7 +129,7 @@ where
         Box::pin(async move {
             match tokio::time::timeout(DIAL_TIMEOUT, dial).await {
                 Ok(connected) => connected.map_err(Into::into),
-                Err(_) => Err(format!("no connection within {DIAL_TIMEOUT:?}, name lookup included").into()),
+                Err(_) => Err(format!("no connection within {DIAL_TIMEOUT:?}, name lookup and TLS included").into()),
             }
         })
     }
@@ -130,7 +148,7 @@ pub(super) fn failure(error: &Error) -> Failure {
     }
 }
 
-/// An error and what is behind it, without the outermost wrapping.
+/// An error and what is behind it, without the outermost wrapping, and the way out where TLS failed.
 pub(super) fn cause(error: &Error) -> String {
     let mut words = Vec::new();
     let mut next = error.source();
@@ -138,7 +156,7 @@ pub(super) fn cause(error: &Error) -> String {
         words.push(source.to_string());
         next = source.source();
     }
-    if words.is_empty() { error.to_string() } else { words.join(": ") }
+    if words.is_empty() { error.to_string() } else { format!("{}{}", words.join(": "), hint(error)) }
 }
 
 #[cfg(test)]
@@ -175,9 +193,9 @@ mod tests {
         let begin = tokio::time::Instant::now();
         let mut request = Request::new(super::super::body::Supply::Whole("x".into()).next().unwrap());
         *request.uri_mut() = "http://p-1.prom:9090/".parse().unwrap();
-        let error = pools(connector(Silent))().send(request).await.unwrap_err();
+        let error = pools(connector(Silent))(None).send(request).await.unwrap_err();
         assert_eq!(failure(&error), Failure::Unreachable);
-        assert_eq!(cause(&error), "no connection within 2s, name lookup included");
+        assert_eq!(cause(&error), "no connection within 2s, name lookup and TLS included");
         assert_eq!(begin.elapsed(), DIAL_TIMEOUT);
     }
 }

@@ -24,7 +24,7 @@ use super::state::{Event, Policy, State};
 use super::variants::{Config, Renderer};
 use super::{Companion, OutputSettings, Role, RoleHandle, RoleSettings};
 use crate::metrics::NotifierMetrics;
-use crate::prometheus::client::{self, ClientError};
+use crate::prometheus::client::LocalClient;
 use crate::prometheus::file::{self, FileError};
 use crate::prometheus::probe::Prober;
 use crate::prometheus::reload::HttpReload;
@@ -54,9 +54,6 @@ pub enum RoleError {
     /// The output file cannot be written.
     #[error(transparent)]
     Output(#[from] FileError),
-    /// The HTTP client cannot be built.
-    #[error(transparent)]
-    Client(#[from] ClientError),
 }
 
 /// What is wrong with a source file, in one line.
@@ -84,10 +81,12 @@ impl Output {
 
 impl RoleController {
     /// Reads and renders the source file, writes the follower configuration and removes what a crash left behind.
+    /// `client` reaches Prometheus.
     /// Blocks on the disk. Call it before the group starts, and inside a tokio runtime.
     pub fn build(
         settings: &RoleSettings,
         group: GroupHandle,
+        client: LocalClient,
         renderer: Renderer,
         metrics: NotifierMetrics,
         companion: Option<Companion>,
@@ -100,8 +99,6 @@ impl RoleController {
         }
 
         let notify = &settings.notify;
-        let urls = [Some(&notify.url), settings.health.url.as_ref(), settings.readiness.as_ref().map(|r| &r.url)];
-        let http = client::build(urls.into_iter().flatten(), notify.timeout)?;
         let policy = Policy {
             max_attempts: notify.max_attempts,
             retry_delay: notify.retry_delay,
@@ -114,7 +111,7 @@ impl RoleController {
         let runner = Runner::new(Parts {
             state: State::new(policy, config, source_error),
             group,
-            reload: HttpReload::new(http.clone(), notify, metrics),
+            reload: HttpReload::new(client.clone(), notify, metrics),
             slow_after: notify.timeout,
             output: output.clone(),
             commands,
@@ -122,7 +119,7 @@ impl RoleController {
             events: mpsc::channel(EVENTS_MAX),
             companion,
         });
-        let prober = Prober::new(http, &notify.url, &settings.health, settings.readiness.clone());
+        let prober = Prober::new(client, &notify.url, &settings.health, settings.readiness.clone());
         let source = SourceWatch::new(settings.source.clone(), &source);
         let handle = RoleHandle { status: status_rx, commands: commands_tx };
         Ok((handle, Self { runner, prober, source, renderer, output }))

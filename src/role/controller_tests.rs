@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::metrics::NotifierMetrics;
+use crate::prometheus::client::open;
 use crate::render::Rendered;
 
 const WAIT_MAX: Duration = Duration::from_secs(20);
@@ -99,8 +100,9 @@ impl Bench {
 
     fn build(&self) -> Result<(GroupEnds, RoleHandle, RoleController), RoleError> {
         let (group, ends) = GroupHandle::new();
+        let client = open([&self.settings.notify.url], self.settings.notify.timeout);
         let (handle, controller) =
-            RoleController::build(&self.settings, group, renderer(), NotifierMetrics::default(), None)?;
+            RoleController::build(&self.settings, group, client, renderer(), NotifierMetrics::default(), None)?;
         Ok((ends, handle, controller))
     }
 

@@ -11,6 +11,7 @@ mod group;
 mod membership;
 mod planned;
 mod proxy;
+mod secured;
 mod takeover;
 
 use test_support::cluster::Options;

@@ -37,7 +37,14 @@ const REFERENCE: [(&str, Option<&str>); 27] = [
 ];
 
 /// The rest of the Lease-based tool's flags, and our own.
-const OTHERS: [(&str, Option<&str>); 27] = [
+const OTHERS: [(&str, Option<&str>); 34] = [
+    ("prometheus-ca-file", None),
+    ("prometheus-client-cert-file", None),
+    ("prometheus-client-key-file", None),
+    ("prometheus-tls-server-name", None),
+    ("prometheus-basic-auth-file", None),
+    ("prometheus-bearer-token-file", None),
+    ("proxy-add-credentials", Some("false")),
     ("gate-only", Some("false")),
     ("gate-extra-interval", None),
     ("remote-write-gate", Some("on")),
@@ -108,8 +115,20 @@ fn help_names_topic_variable_and_default_of_every_flag_and_fits_a_terminal() {
 }
 
 /// Paths and file names, of which any text may be one, and flags that do nothing.
-const ANY_TEXT: [&str; 7] =
-    ["config", "output", "gate-spool-dir", "raft-data-dir", "raft-token-file", "lease-namespace", "kubeconfig"];
+const ANY_TEXT: [&str; 12] = [
+    "config",
+    "output",
+    "gate-spool-dir",
+    "raft-data-dir",
+    "raft-token-file",
+    "lease-namespace",
+    "kubeconfig",
+    "prometheus-ca-file",
+    "prometheus-client-cert-file",
+    "prometheus-client-key-file",
+    "prometheus-basic-auth-file",
+    "prometheus-bearer-token-file",
+];
 
 /// Catches a flag that is read under another one's name.
 #[test]

@@ -1,6 +1,7 @@
 //! Whole command lines in, settings or exact messages out.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod access;
 mod commands;
 mod defaults_in_force;
 mod flags;

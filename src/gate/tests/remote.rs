@@ -3,58 +3,14 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::pki_types::PrivateKeyDer;
-use rustls::server::WebPkiClientVerifier;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
 
 use crate::gate::lock;
 use crate::gate::remote::{RemoteUrl, Secret};
 use crate::gate::testing::{Kind, Member, Receiver, batch, leads, routes, settings};
 use crate::gate::wire::Version;
-
-struct Ca {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
-}
-
-impl Ca {
-    fn new() -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let pem = params.self_signed(&key).unwrap().pem();
-        Self { issuer: Issuer::new(params, key), pem }
-    }
-
-    /// A certificate and its key, in PEM.
-    fn issue(&self, name: &str) -> (String, String) {
-        let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
-        (certificate.pem(), key.serialize_pem())
-    }
-
-    fn acceptor(&self, name: &str, alpn: &[&str], wants_client: bool) -> TlsAcceptor {
-        use rustls::pki_types::pem::PemObject as _;
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let (certificate, key) = self.issue(name);
-        let certificate = rustls::pki_types::CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
-        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-        let builder = rustls::ServerConfig::builder();
-        let builder = if wants_client {
-            let mut roots = rustls::RootCertStore::empty();
-            roots.add(rustls::pki_types::CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap()).unwrap();
-            builder.with_client_cert_verifier(WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap())
-        } else {
-            builder.with_no_client_auth()
-        };
-        let mut config = builder.with_single_cert(vec![certificate], key).unwrap();
-        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-        TlsAcceptor::from(Arc::new(config))
-    }
-}
+use crate::tls::testing::Ca;
 
 async fn writer(remote: crate::gate::remote::RemoteSettings) -> Member {
     let member = Member::start(remote).await;
@@ -66,13 +22,13 @@ async fn writer(remote: crate::gate::remote::RemoteSettings) -> Member {
 #[tokio::test]
 async fn tls_with_client_certificate_and_http_2_or_1_as_configured() {
     let ca = Ca::new();
-    let (certificate, key) = ca.issue("elector");
+    let (certificate, key) = ca.issue(&["elector"]);
     for (alpn, enable_http2, http) in [
         (&["h2", "http/1.1"][..], true, http::Version::HTTP_2),
         (&["h2", "http/1.1"], false, http::Version::HTTP_11),
         (&[], true, http::Version::HTTP_11),
     ] {
-        let receiver = Receiver::start_with(Kind::Lenient, Some(ca.acceptor("mimir.test", alpn, true))).await;
+        let receiver = Receiver::start_with(Kind::Lenient, Some(ca.acceptor(&["mimir.test"], alpn, Some(&ca)))).await;
         let mut remote = settings(&format!("https://{}/push", receiver.address));
         remote.client.enable_http2 = enable_http2;
         remote.client.tls.ca = Some(ca.pem.clone());
@@ -94,7 +50,7 @@ async fn tls_with_client_certificate_and_http_2_or_1_as_configured() {
 #[tokio::test]
 async fn a_certificate_of_another_name_or_authority_is_refused_unless_told_otherwise() {
     let (ca, other) = (Ca::new(), Ca::new());
-    let receiver = Receiver::start_with(Kind::Lenient, Some(ca.acceptor("mimir.test", &[], false))).await;
+    let receiver = Receiver::start_with(Kind::Lenient, Some(ca.acceptor(&["mimir.test"], &[], None))).await;
     for (authority, name, skip, expected) in [
         (&ca, Some("mimir.test"), false, 204),
         (&ca, None, false, 502),
@@ -155,7 +111,7 @@ async fn a_plain_remote_is_asked_of_the_proxy_and_a_tls_one_through_a_tunnel() {
     );
 
     let ca = Ca::new();
-    let receiver = Receiver::start_with(Kind::Lenient, Some(ca.acceptor("127.0.0.1", &["h2"], false))).await;
+    let receiver = Receiver::start_with(Kind::Lenient, Some(ca.acceptor(&["127.0.0.1"], &["h2"], None))).await;
     let mut remote = settings(&format!("https://{}/push", receiver.address));
     remote.client.proxy_url = RemoteUrl::parse(&proxy);
     remote.client.proxy_connect_header = vec![("X-Egress".into(), vec![Secret::new("metrics")])];

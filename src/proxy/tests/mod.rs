@@ -5,6 +5,7 @@
 
 mod passing;
 mod retrying;
+mod secure;
 mod streaming;
 
 use std::future::Future;
@@ -23,6 +24,8 @@ use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Proxy, ProxySettings, connector};
+use crate::prometheus::access::testing::accesses;
+use crate::prometheus::access::{AccessSettings, Accesses};
 
 /// Longer than anything takes on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -57,10 +60,14 @@ struct Sidecar {
 impl Sidecar {
     /// `local` is the port of the own Prometheus.
     async fn start(leader_wait: Duration, local: Option<SocketAddr>) -> Self {
-        let (leadership, receiver) = watch::channel(Leadership::default());
         let local_url = local.map(|address| format!("http://{address}/").parse().unwrap());
-        let settings = ProxySettings { member: "p-0".into(), local_url, leader_wait };
-        let proxy = Proxy::new(&settings, receiver, connector(GaiResolver::new()));
+        let settings = ProxySettings { member: "p-0".into(), local_url, leader_wait, add_credentials: false };
+        Self::start_with(&settings, accesses(AccessSettings::default())).await
+    }
+
+    async fn start_with(settings: &ProxySettings, accesses: Accesses) -> Self {
+        let (leadership, receiver) = watch::channel(Leadership::default());
+        let proxy = Proxy::new(settings, receiver, connector(GaiResolver::new()), accesses);
         let app = Router::new()
             .fallback(
                 |State(proxy): State<Proxy>, ConnectInfo(client): ConnectInfo<SocketAddr>, request: Request| async move {
@@ -84,7 +91,10 @@ impl Sidecar {
 
     /// Makes member `p-<node>` the leader.
     fn lead(&self, node: u64, prometheus: SocketAddr) {
-        let prometheus_url = format!("http://{prometheus}");
+        self.lead_at(node, format!("http://{prometheus}"));
+    }
+
+    fn lead_at(&self, node: u64, prometheus_url: String) {
         let member = Member { name: format!("p-{node}"), prometheus_url, ..Member::default() };
         let leader = Leader { id: NodeId(node), is_self: node == 0, member };
         self.leadership.send_replace(Leadership {

@@ -4,7 +4,7 @@ use std::sync::Once;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use reqwest::{Client, Method};
+use reqwest::{Client, ClientBuilder, Method};
 use serde_json::Value;
 
 /// Longest wait for an answer where the caller does not say otherwise.
@@ -13,10 +13,15 @@ pub const TIMEOUT: Duration = Duration::from_secs(5);
 /// A client with its own connections. Each runtime needs one of its own: connections die with the runtime that made
 /// them.
 pub fn client(timeout: Duration) -> Result<Client> {
+    builder(timeout).build().context("build an HTTP client")
+}
+
+/// The same, to be completed.
+pub fn builder(timeout: Duration) -> ClientBuilder {
     static PROVIDER: Once = Once::new();
     // reqwest wants a TLS provider even for plain HTTP. An error says that one is installed already.
     PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
-    Client::builder().timeout(timeout).build().context("build an HTTP client")
+    Client::builder().timeout(timeout)
 }
 
 /// The body of a successful GET.

@@ -24,6 +24,7 @@ pub mod prometheus;
 pub mod proto;
 pub mod receiver;
 pub mod sampler;
+pub mod secured;
 pub mod sidecar;
 pub mod source;
 pub mod status;

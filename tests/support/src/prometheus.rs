@@ -17,6 +17,7 @@ use crate::http;
 use crate::process::Process;
 use crate::receiver::analysis::Stored;
 use crate::receiver::decode::Series;
+use crate::secured::Secured;
 use crate::source::LEADER_JOB;
 use crate::wait::eventually;
 
@@ -88,6 +89,7 @@ pub struct Prometheus {
     data: PathBuf,
     log: PathBuf,
     client: Client,
+    secured: Option<Secured>,
     process: Option<Process>,
 }
 
@@ -103,8 +105,17 @@ impl Prometheus {
             data: dir.join("prometheus-data"),
             log: dir.join("prometheus.log"),
             client: http::client(http::TIMEOUT)?,
+            secured: None,
             process: None,
         })
+    }
+
+    /// Has it speak TLS and ask who is there, from its next start on. To be called again when the files have changed: the
+    /// requests of this program need the new ones.
+    pub fn secure(&mut self, secured: &Secured) -> Result<()> {
+        self.client = secured.client(http::TIMEOUT, true)?;
+        self.secured = Some(secured.clone());
+        Ok(())
     }
 
     /// Starts it, without waiting.
@@ -115,6 +126,9 @@ impl Prometheus {
             .arg(format!("--config.file={}", self.config.display()))
             .arg(format!("--web.listen-address={}", self.address))
             .arg("--web.enable-lifecycle");
+        if let Some(secured) = &self.secured {
+            command.arg(format!("--web.config.file={}", secured.file("web.yml").display()));
+        }
         let data = self.data.display();
         match self.kind {
             Kind::Agent => command.arg(self.executable.agent_flag()).arg(format!("--storage.agent.path={data}")),
@@ -188,7 +202,8 @@ impl Prometheus {
 
     /// Its base URL followed by `path`.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        let scheme = if self.secured.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.address)
     }
 
     /// POST to the reload endpoint.

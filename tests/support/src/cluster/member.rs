@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use super::options::{GROUP, Options};
 use crate::net::{ADMIN_PORT, API_PORT, Block, RAFT_PORT};
 use crate::prometheus::Prometheus;
+use crate::secured::Secured;
 use crate::sidecar::{Flags, Sidecar};
 use crate::source::{GatedSource, SourceFile, SourceSpec};
 use crate::wait::eventually;
@@ -32,7 +33,13 @@ pub struct Member {
 }
 
 impl Member {
-    pub(super) fn new(index: usize, block: &Block, work: &Path, options: &Options) -> Result<Self> {
+    pub(super) fn new(
+        index: usize,
+        block: &Block,
+        work: &Path,
+        options: &Options,
+        secured: Option<&Secured>,
+    ) -> Result<Self> {
         let name = options.names[index].clone();
         let dir = work.join(&name);
         std::fs::create_dir_all(&dir)?;
@@ -60,9 +67,19 @@ impl Member {
         let source =
             if options.config_map { SourceFile::config_map(&mount, &text) } else { SourceFile::plain(&mount, &text) }?;
         let output = dir.join("prometheus.yml");
-        let prometheus =
+        let mut prometheus =
             Prometheus::new(&format!("{name} Prometheus"), options.kind, block.prometheus(index), &output, &dir)?;
+        if let Some(secured) = secured {
+            prometheus.secure(secured)?;
+        }
         let mut flags = flags(&name, index, block, &prometheus);
+        if let Some(secured) = secured {
+            flags
+                .set("prometheus-ca-file", secured.file("ca.crt").display())
+                .set("prometheus-client-cert-file", secured.file("client.crt").display())
+                .set("prometheus-client-key-file", secured.file("client.key").display())
+                .set("prometheus-basic-auth-file", secured.file("basic").display());
+        }
         flags.set("config", source.path().display()).set("output", output.display());
         flags.set("raft-data-dir", dir.join("raft").display());
         if options.gate.is_some() {

@@ -25,6 +25,7 @@ use crate::links::Links;
 use crate::net::{Block, MEMBERS_MAX, RAFT_PORT};
 use crate::prometheus::{Kind, Prometheus};
 use crate::sampler::{Sampler, Tenure};
+use crate::secured::Secured;
 use crate::target::Target;
 use crate::wait::eventually;
 use crate::workdir::WorkDir;
@@ -46,6 +47,8 @@ pub struct Cluster {
     pub dns: Option<TestDns>,
     /// What lies between the members with [`Discovery::Relayed`].
     pub links: Option<Links>,
+    /// The files of [`Options::secured`].
+    pub secured: Option<Secured>,
     /// The scrape target, unless the cluster is self-contained.
     pub target: Option<Target>,
     /// Watches for two leaders from the start.
@@ -72,8 +75,9 @@ impl Cluster {
             Discovery::Relayed => Some(Links::start(&block, options.names.len()).await?),
             _ => None,
         };
+        let secured = options.secured.then(|| Secured::new(&work.path().join("secrets"))).transpose()?;
         let mut members = (0..options.names.len())
-            .map(|index| Member::new(index, &block, work.path(), options))
+            .map(|index| Member::new(index, &block, work.path(), options, secured.as_ref()))
             .collect::<Result<Vec<_>>>()?;
         for (index, member) in members.iter_mut().enumerate() {
             let flags = &mut member.sidecar.flags;
@@ -95,7 +99,7 @@ impl Cluster {
         let sampler = Sampler::new(options.sample_period)?;
         let discovery = options.discovery;
         let print_logs = options.print_logs;
-        Ok(Self { members, storage, dns, links, target, sampler, discovery, block, print_logs, work })
+        Ok(Self { members, storage, dns, links, secured, target, sampler, discovery, block, print_logs, work })
     }
 
     /// Starts everything and waits until the group has formed.
@@ -263,6 +267,13 @@ impl Cluster {
     pub fn watch(&mut self, index: usize) {
         let member = &self.members[index];
         self.sampler.watch(member.group(), &member.name, &member.sidecar.url(""));
+    }
+
+    /// Changes certificates, CA and password on disk, for everybody at once.
+    pub fn change_secrets(&mut self, generation: usize) -> Result<()> {
+        let secured = self.secured.as_ref().context("this cluster is not secured")?;
+        secured.change(generation)?;
+        self.members.iter_mut().try_for_each(|member| member.prometheus.secure(secured))
     }
 
     /// Directory of everything.

@@ -45,6 +45,7 @@ pub struct GateOptions {
 }
 
 /// Options of a [`super::Cluster`].
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Options {
     /// Names the temporary directory.
     pub label: &'static str,
@@ -71,6 +72,9 @@ pub struct Options {
     pub gate: Option<GateOptions>,
     /// Where the leader ships to, if not to the storage.
     pub remote: Option<SocketAddr>,
+    /// Every member's Prometheus speaks TLS and asks for a client certificate and a password, and the sidecars have them
+    /// ([`super::Cluster::secured`]).
+    pub secured: bool,
     /// Prints the end of every log when the cluster is dropped before its `finish`.
     pub print_logs: bool,
     /// Changes members' flags before their first start.
@@ -93,6 +97,7 @@ impl Options {
             sample_period: Duration::from_millis(20),
             gate: None,
             remote: None,
+            secured: false,
             print_logs: true,
             customize: Box::new(|_, _| {}),
         }
