@@ -151,14 +151,14 @@ impl CatchUp<'_> {
         let Some(first) = batches.first() else { return true };
         let body = match batches {
             [single] => single.body.clone(),
-            // One of them is not what its range says, or all of them are too much.
-            several => match joined(several) {
-                Some(body) => body,
-                None => {
+            several => {
+                // One of them is not what its range says, or all of them are too much.
+                let Some(body) = joined(several) else {
                     self.halve(batches.len());
                     return false;
-                }
-            },
+                };
+                body
+            }
         };
         let body = Bytes::from(body);
         let mut backoff = BACKOFF_MIN;
