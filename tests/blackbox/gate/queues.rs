@@ -91,6 +91,7 @@ async fn outage(gated: &Gated, leader: usize) -> Result<()> {
     let leaders = Queue::of(prometheus(leader)).await?;
     gated.receiver.set(Behaviour::Status(503));
     throughout(OUTAGE, "the health of the standbys' queues", async || {
+        ensure!(gated.cluster.members[leader].sidecar.leader().await?.is_leader, "leadership has moved");
         for (&standby, before) in standbys.iter().zip(&before) {
             let now = Queue::of(prometheus(standby)).await?;
             let same = Queue { shards_desired: now.shards_desired, lag_s: now.lag_s, ..*before };
