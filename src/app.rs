@@ -122,8 +122,9 @@ impl App {
             tokio::spawn(access.follow()),
         ];
         let prometheus = settings.role.map(|role| role.notify.url);
-        if let (Some(gate), Some(url), Some(client)) = (&gate, &prometheus, client) {
-            background.extend(gate::follow_prometheus(gate.clone(), client, url, api.admin_addr));
+        if let (Some(gate), Some(url), Some(client), Some(role)) = (&gate, &prometheus, client, &role_handle) {
+            let role = role.status.clone();
+            background.extend(gate::follow_prometheus(gate.clone(), client, url, api.admin_addr, role));
         }
         let (shutting_down, drain) = (CancellationToken::new(), Drain::default());
         let inputs = ApiInputs {

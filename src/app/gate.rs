@@ -12,7 +12,7 @@ use crate::gate::{Gate, Routes, UngatedStatus};
 use crate::prometheus::client::LocalClient;
 use crate::prometheus::running::{self, Observed};
 use crate::render::{Rendered, render, render_gated};
-use crate::role::{Companion, Cover, Renderer};
+use crate::role::{Companion, Cover, Renderer, RoleStatus};
 
 /// Renders, with a gate for its address; the gate gets the entries that lead to it. `writes`: whether Prometheus gets what is
 /// rendered; else somebody else configures it.
@@ -82,12 +82,23 @@ pub(super) fn follow_prometheus(
     client: LocalClient,
     reload: &reqwest::Url,
     address: SocketAddr,
-) -> [JoinHandle<()>; 2] {
+    role: watch::Receiver<Arc<RoleStatus>>,
+) -> [JoinHandle<()>; 3] {
     let (running, seen) = watch::channel(Observed::default());
+    let (reloads, reloaded) = watch::channel(None);
     [
-        tokio::spawn(running::follow(client, running::api_of(reload), running)),
+        tokio::spawn(running::follow(client, running::api_of(reload), running, reloaded)),
         tokio::spawn(async move { gate.follow_prometheus(seen, address).await }),
+        tokio::spawn(note_reloads(role, reloads)),
     ]
+}
+
+/// Tells when Prometheus has accepted a configuration.
+async fn note_reloads(mut role: watch::Receiver<Arc<RoleStatus>>, reloads: watch::Sender<Option<u64>>) {
+    while role.changed().await.is_ok() {
+        let applied_at = role.borrow_and_update().config.applied_at_unix_ms;
+        reloads.send_if_modified(|newest| applied_at.is_some() && std::mem::replace(newest, applied_at) != applied_at);
+    }
 }
 
 /// The gate's listener stays until its Prometheus has flushed and stopped: what that cannot deliver holds up the whole pod.

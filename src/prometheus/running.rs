@@ -1,8 +1,8 @@
 //! What the own Prometheus runs with, from its API: since when, and with which configuration.
 //!
 //! - Input: the base URL of its API, which is the reload URL without `/-/reload`.
-//! - Output: [`Observed`] in a watch channel, looked at every `PERIOD`. The configuration is fetched only after a start or
-//!   a reload.
+//! - Output: [`Observed`] in a watch channel, looked at every `PERIOD`, and at once when it has accepted a reload. The
+//!   configuration is fetched only after a start or a reload.
 //! - What does not answer as a Prometheus does (a reload URL that leads elsewhere, credentials that are missing) is told
 //!   once as a warning and goes on as [`Observed::Unknown`]; what does not answer at all leaves the last word as it is.
 
@@ -62,8 +62,13 @@ pub fn api_of(reload: &Url) -> Option<Url> {
     Some(url)
 }
 
-/// Looks on until nobody listens any more.
-pub async fn follow(client: LocalClient, api: Option<Url>, running: watch::Sender<Observed>) {
+/// Looks on until nobody listens any more. `reloads`: when it has accepted the newest reload of this sidecar.
+pub async fn follow(
+    client: LocalClient,
+    api: Option<Url>,
+    running: watch::Sender<Observed>,
+    mut reloads: watch::Receiver<Option<u64>>,
+) {
     let Some(api) = api else {
         tracing::warn!(
             "the reload URL does not end in /-/reload, so it is not known where Prometheus's API is: cover is counted from the \
@@ -102,7 +107,7 @@ pub async fn follow(client: LocalClient, api: Option<Url>, running: watch::Sende
             }
         }
         let period = if *running.borrow() == Observed::NotSeen { FIRST_PERIOD } else { PERIOD };
-        tokio::select! { () = sleep(period) => {} () = running.closed() => {} }
+        tokio::select! { () = sleep(period) => {} Ok(()) = reloads.changed() => {} () = running.closed() => {} }
     }
 }
 
@@ -256,13 +261,33 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_configuration_is_fetched_once_for_each_reload_and_strangers_are_told_apart() {
-        let world: World = Arc::new(Mutex::new(("busy".to_owned(), Vec::new())));
+    /// A server whose answers the test chooses, and its API.
+    async fn world(mode: &str) -> (World, Url) {
+        let world: World = Arc::new(Mutex::new((mode.to_owned(), Vec::new())));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let api: Url = format!("http://{}/p/", listener.local_addr().unwrap()).parse().unwrap();
         let router = Router::new().fallback(answer).with_state(world.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
+        (world, api)
+    }
+
+    #[tokio::test]
+    async fn a_reload_is_looked_at_without_waiting_for_the_period() {
+        let (world, api) = world("02").await;
+        let (running, mut seen) = watch::channel(Observed::NotSeen);
+        let (reloads, reloaded) = watch::channel(None);
+        let client = client::open([&api], Duration::from_secs(1));
+        tokio::spawn(follow(client, Some(api), running, reloaded));
+        let is_of = |ms: i64| move |now: &Observed| matches!(now, Observed::Seen(seen) if seen.loaded_ms == ms);
+        seen.wait_for(is_of(2_000)).await.unwrap();
+        "03".clone_into(&mut world.lock().unwrap().0);
+        reloads.send_replace(Some(3_000));
+        timeout(PERIOD / 2, seen.wait_for(is_of(3_000))).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_configuration_is_fetched_once_for_each_reload_and_strangers_are_told_apart() {
+        let (world, api) = world("busy").await;
         let client = client::open([&api], Duration::from_secs(1));
         let set = |mode: &str| mode.clone_into(&mut world.lock().unwrap().0);
         assert_eq!(look(&client, &api, &Observed::NotSeen).await, Ok(None));

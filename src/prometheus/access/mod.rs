@@ -8,10 +8,10 @@
 //! - Inputs: [`AccessSettings`], and the files that they name. All of them are read and compared as a whole, so that a
 //!   swapped link, a renamed file and one that is written in place are all seen, and a certificate never goes with the key
 //!   of another one.
-//! - Output: [`Access`] in a watch channel, published only when something has changed and is usable.
+//! - Output: `Access` in a watch channel, published only when something has changed and is usable.
 //! - Failure: what is wrong at the start is an error that names the flag; what is wrong later is a warning that names it,
 //!   told once until it is another one, and is looked at again a second later.
-//! - No secret is shown: [`Access`] and [`files::Material`] have no `Debug` of their contents.
+//! - No secret is shown: `Access` and `files::Material` have no `Debug` of their contents.
 
 mod files;
 mod hint;
