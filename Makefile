@@ -75,8 +75,8 @@ test-cluster: ## Real etcd, kube-apiserver, CoreDNS: nothing but cluster DNS (ro
 	cargo build --locked --workspace $(NO_SIM)
 	tests/cluster/run --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector
 
-bench: ## Takeover times, footprint, the gate on and off; ARGS='--only gaps' only a part.
-	@tests/setup/tools prometheus
+bench: ## Takeover times, footprint, the gate on and off, the proxy beside nginx; ARGS='--only gaps' only a part.
+	@tests/setup/tools prometheus bench
 	cargo build --locked --release --package prometheus-elector
 	cargo build --locked --workspace $(NO_SIM)
 	PROMETHEUS_ELECTOR_BIN=$(TARGET)/release/prometheus-elector $(TARGET)/debug/bench $(ARGS)

@@ -6,29 +6,12 @@ use anyhow::{Result, ensure};
 use test_support::cluster::{Cluster, TAKEOVER_MAX};
 use test_support::wait::{eventually, throughout};
 
-use crate::options;
+use crate::{add_job, options};
 
-/// Adds a job to every member's source file and waits until every Prometheus runs it, with roles as before.
+/// A change that reaches both roles, and changes none.
 async fn change_on_both_roles(cluster: &mut Cluster, leader: usize, job: &str) -> Result<()> {
-    for member in &mut cluster.members {
-        member.spec.extra_jobs.push(job.into());
-        member.write_source()?;
-    }
-    wait_for_job(cluster, job).await?;
-    ensure!(cluster.wait_settled().await? == leader, "a change of the file moved leadership");
+    add_job(cluster, leader, job).await?;
     cluster.check_only_one_ships(leader).await
-}
-
-async fn wait_for_job(cluster: &Cluster, job: &str) -> Result<()> {
-    let wanted = format!("job_name: {job}");
-    for member in &cluster.members {
-        eventually(TAKEOVER_MAX, &format!("{}'s Prometheus to run job {job}", member.name), async || {
-            ensure!(member.prometheus.running_config().await?.contains(&wanted), "not in its configuration");
-            Ok(())
-        })
-        .await?;
-    }
-    Ok(())
 }
 
 /// Every member shows an error that holds `hint`, and every Prometheus goes on with what it had.

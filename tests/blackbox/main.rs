@@ -14,10 +14,30 @@ mod proxy;
 mod secured;
 mod takeover;
 
-use test_support::cluster::Options;
+use anyhow::ensure;
+use test_support::cluster::{Cluster, Options, TAKEOVER_MAX};
 use test_support::sidecar::find_binary;
+use test_support::wait::eventually;
 
 /// Three members with agents that find each other by SRV records.
 fn options(label: &'static str) -> anyhow::Result<Options> {
     Ok(Options::new(label, find_binary(Some(env!("CARGO_BIN_EXE_prometheus-elector")))?))
+}
+
+/// Adds a job to every member's source file and waits until every Prometheus runs it, with roles as before.
+async fn add_job(cluster: &mut Cluster, leader: usize, job: &str) -> anyhow::Result<()> {
+    for member in &mut cluster.members {
+        member.spec.extra_jobs.push(job.into());
+        member.write_source()?;
+    }
+    let wanted = format!("job_name: {job}");
+    for member in &cluster.members {
+        eventually(TAKEOVER_MAX, &format!("{}'s Prometheus to run job {job}", member.name), async || {
+            ensure!(member.prometheus.running_config().await?.contains(&wanted), "not in its configuration");
+            Ok(())
+        })
+        .await?;
+    }
+    ensure!(cluster.wait_settled().await? == leader, "a change of the file moved leadership");
+    Ok(())
 }

@@ -11,7 +11,7 @@ use test_support::http;
 use test_support::prometheus::Kind;
 use test_support::wait::{eventually, throughout};
 
-use crate::options;
+use crate::{add_job, options};
 
 const QUERY: &str = "/api/v1/query?query=vector(7)";
 
@@ -26,7 +26,7 @@ async fn a_group_with_tls_and_passwords_works_and_goes_on_when_all_of_them_chang
     let mut cluster = Cluster::start(&options).await?;
     let leader = cluster.wait_settled().await?;
     check_queries(&cluster, leader, None).await?;
-    reload(&mut cluster, leader, "before").await?;
+    add_job(&mut cluster, leader, "before").await?;
 
     let old = cluster.tenure()?;
     cluster.members[leader].kill()?;
@@ -47,7 +47,7 @@ async fn a_group_with_tls_and_passwords_works_and_goes_on_when_all_of_them_chang
         Ok(())
     })
     .await?;
-    reload(&mut cluster, second, "after").await?;
+    add_job(&mut cluster, second, "after").await?;
     let old = cluster.tenure()?;
     cluster.members[second].kill()?;
     let third = cluster.wait_successor(&old).await?;
@@ -87,22 +87,4 @@ async fn check_queries(cluster: &Cluster, leader: usize, stale: Option<&HeaderMa
 
 fn headers(cluster: &Cluster) -> Result<HeaderMap> {
     cluster.secured.as_ref().context("not secured")?.headers()
-}
-
-/// Changes every source file, and waits until every Prometheus has been reloaded.
-async fn reload(cluster: &mut Cluster, leader: usize, job: &str) -> Result<()> {
-    for member in &mut cluster.members {
-        member.spec.extra_jobs.push(job.into());
-        member.write_source()?;
-    }
-    let wanted = format!("job_name: {job}");
-    for member in &cluster.members {
-        eventually(TAKEOVER_MAX, &format!("{}'s Prometheus to run job {job}", member.name), async || {
-            ensure!(member.prometheus.running_config().await?.contains(&wanted), "not in its configuration");
-            Ok(())
-        })
-        .await?;
-    }
-    ensure!(cluster.wait_settled().await? == leader, "a change of the file moved leadership");
-    Ok(())
 }

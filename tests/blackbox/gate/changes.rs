@@ -11,7 +11,7 @@ use test_support::receiver::Receiver;
 use test_support::receiver::behaviour::Behaviour;
 use test_support::wait::{eventually, throughout};
 
-use super::{SMALL_BATCHES, options, restart, steady, wall_ms};
+use super::{SMALL_BATCHES, lose_writer, options, steady, wall_ms};
 
 /// Six scrapes.
 const PART_OF_OUTAGE: Duration = Duration::from_secs(3);
@@ -41,14 +41,9 @@ async fn a_changed_entry_costs_the_cover_of_its_own_queue_until_the_writer_has_g
     for index in 0..3 {
         wait_covered(&gated, index, true).await?;
     }
-    let old = gated.cluster.tenure()?;
-    ensure!(old.member == gated.cluster.members[leader].name, "leadership has moved");
     gated.receiver.set(Behaviour::Status(503));
     tokio::time::sleep(PART_OF_OUTAGE).await;
-    gated.cluster.members[leader].kill()?;
-    gated.heal_remote();
-    gated.wait_next_writer(&old).await?;
-    restart(&mut gated, leader).await?;
+    lose_writer(&mut gated, leader).await?;
     // The writer's Prometheus keeps nothing of what it scrapes while it waits for its old queue: docs/gate.md warns of it.
     ensure!(gated.check_writers().is_err(), "a change during an outage has cost nothing");
     gated.check_writers_except(&[reloads_ms]).context("the changed entry")?;

@@ -9,7 +9,7 @@ use test_support::receiver::behaviour::Behaviour;
 use test_support::source::LEADER_JOB;
 use test_support::wait::eventually;
 
-use super::{SMALL_BATCHES, options, restart};
+use super::{SMALL_BATCHES, lose_writer, options};
 
 /// Eight scrapes.
 const OUTAGE: Duration = Duration::from_secs(4);
@@ -84,11 +84,7 @@ async fn touched(gated: &Gated) -> Result<Vec<Touched>> {
 async fn takeover(gated: &mut Gated, leader: usize) -> Result<usize> {
     gated.receiver.set(Behaviour::Status(503));
     tokio::time::sleep(OUTAGE).await;
-    let old = gated.cluster.tenure()?;
-    gated.cluster.members[leader].kill()?;
-    gated.heal_remote();
-    gated.wait_next_writer(&old).await?;
-    restart(gated, leader).await
+    lose_writer(gated, leader).await
 }
 
 /// Each takeover would begin new series.

@@ -54,6 +54,17 @@ async fn wait_leads(gated: &Gated, index: usize) -> Result<()> {
     gated.wait_writes(index).await
 }
 
+/// The pod of the writer is lost with everything that its Prometheus holds, and the remote is well again. Returns the leader of
+/// the group that is whole again.
+async fn lose_writer(gated: &mut Gated, leader: usize) -> Result<usize> {
+    let old = gated.cluster.tenure()?;
+    ensure!(old.member == gated.cluster.members[leader].name, "leadership has moved");
+    gated.cluster.members[leader].kill()?;
+    gated.heal_remote();
+    gated.wait_next_writer(&old).await?;
+    restart(gated, leader).await
+}
+
 /// Starts a lost pod again, and waits until the group is whole. Returns the leader.
 async fn restart(gated: &mut Gated, lost: usize) -> Result<usize> {
     gated.cluster.members[lost].start().await?;

@@ -7,7 +7,7 @@ use test_support::cluster::Options;
 use test_support::gated::Gated;
 use test_support::receiver::behaviour::Behaviour;
 
-use super::{LARGE_BATCHES, SMALL_BATCHES, options, restart};
+use super::{LARGE_BATCHES, SMALL_BATCHES, lose_writer, options, restart};
 
 /// An outage: eight scrapes.
 const OUTAGE: Duration = Duration::from_secs(4);
@@ -33,11 +33,7 @@ async fn nothing_is_lost_when_the_remote_is_away_around_a_takeover() -> Result<(
 async fn away_before(gated: &mut Gated, leader: usize) -> Result<usize> {
     gated.receiver.set(Behaviour::Status(503));
     tokio::time::sleep(OUTAGE).await;
-    let old = gated.cluster.tenure()?;
-    gated.cluster.members[leader].kill()?;
-    gated.heal_remote();
-    gated.wait_next_writer(&old).await?;
-    restart(gated, leader).await
+    lose_writer(gated, leader).await
 }
 
 /// The remote hangs, which is the worst way to be away, and comes back only when somebody else leads.

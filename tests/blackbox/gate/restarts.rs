@@ -9,7 +9,7 @@ use test_support::gated::Gated;
 use test_support::prometheus::Kind;
 use test_support::receiver::behaviour::Behaviour;
 
-use super::{SCRAPE_MAX_MS, SMALL_BATCHES, options, restart, wait_leads, wall_ms};
+use super::{SCRAPE_MAX_MS, SMALL_BATCHES, lose_writer, options, restart, wait_leads, wall_ms};
 
 /// Five scrapes.
 const PART_OF_OUTAGE: Duration = Duration::from_millis(2_500);
@@ -39,7 +39,7 @@ async fn sidecars_restart(gated: &mut Gated, leader: usize) -> Result<usize> {
         gated.cluster.members[standby].sidecar.start()?;
         ensure!(gated.cluster.wait_settled().await? == leader, "leadership has moved");
     }
-    lose(gated, leader).await
+    lose_writer(gated, leader).await
 }
 
 /// Every Prometheus is reloaded; its queue, which has not changed, goes on.
@@ -52,7 +52,7 @@ async fn configuration_changes(gated: &mut Gated, leader: usize) -> Result<usize
     }
     tokio::time::sleep(PART_OF_OUTAGE).await;
     ensure!(gated.cluster.wait_settled().await? == leader, "leadership has moved");
-    lose(gated, leader).await
+    lose_writer(gated, leader).await
 }
 
 /// What its queue had given to the gate before is in the spool. Returns when it ended, in Unix milliseconds.
@@ -74,14 +74,4 @@ async fn prometheus_restarts(gated: &mut Gated, leader: usize) -> Result<RangeIn
     wait_leads(gated, standby).await?;
     restart(gated, leader).await?;
     Ok(ended_ms)
-}
-
-/// The writer is lost with everything that its Prometheus holds.
-async fn lose(gated: &mut Gated, leader: usize) -> Result<usize> {
-    let old = gated.cluster.tenure()?;
-    ensure!(old.member == gated.cluster.members[leader].name, "leadership has moved");
-    gated.cluster.members[leader].kill()?;
-    gated.heal_remote();
-    gated.wait_next_writer(&old).await?;
-    restart(gated, leader).await
 }

@@ -1,4 +1,5 @@
-//! `make bench`: takeover, footprint and rendering in numbers, beside those of the Lease-based tool.
+//! `make bench`: takeover, footprint and rendering in numbers, beside those of the Lease-based tool; the gate beside none; the
+//! proxy beside nginx.
 
 mod footprint;
 mod gaps;
