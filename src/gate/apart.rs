@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! refused -> series whose newest sample there is known -> one request, sure to be taken
-//!         -> the rest, each target by itself, several at once:
+//!         -> the rest, what was scraped together by itself, several at once:
 //!              oldest timestamp -> taken   -> the next ones, four times as many
 //!                               -> refused -> single series, several at once -> those are known from here on
 //! ```
@@ -13,8 +13,8 @@
 //!
 //! Invariants: the samples of one series go out in time order, one request after the other; requests that are on their way
 //! together have no series in common. A series is known once the receiver has taken a sample of it in this tenure, since
-//! nobody else writes. Bounded: [`REQUESTS_MAX`] a takeover. The more of them are gone, the fewer series of a refused
-//! timestamp are tried; one that is not counts as old.
+//! nobody else writes. Bounded: each timestamp of a target is refused once, and single series are tried [`TRIES_MAX`] times a
+//! takeover. The more of these are gone, the fewer series of a refused timestamp are tried; one that is not counts as old.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
@@ -28,10 +28,10 @@ use futures_util::stream;
 use tokio::sync::Semaphore;
 
 use super::lock;
-use super::wire::Pieces;
+use super::wire::{Pieces, Sample};
 
-/// Requests that pieces may cost in one takeover.
-const REQUESTS_MAX: u32 = 4096;
+/// Single series that are tried in one takeover: some seconds of a receiver's time.
+const TRIES_MAX: u32 = 16_384;
 /// Requests on their way at once.
 const IN_FLIGHT_MAX: usize = 16;
 /// Series of a refused timestamp that are tried by themselves.
@@ -48,17 +48,17 @@ pub(super) type Sending<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
 pub(super) struct Learnt {
     /// Newest sample of each series, in Unix milliseconds.
     newest: Mutex<HashMap<u64, i64>>,
-    requests_left: AtomicU32,
+    tries_left: AtomicU32,
     in_flight: Semaphore,
 }
 
 impl Learnt {
     pub(super) fn new() -> Self {
-        Self {
-            newest: Mutex::default(),
-            requests_left: AtomicU32::new(REQUESTS_MAX),
-            in_flight: Semaphore::new(IN_FLIGHT_MAX),
-        }
+        Self::with_tries(TRIES_MAX)
+    }
+
+    fn with_tries(tries: u32) -> Self {
+        Self { newest: Mutex::default(), tries_left: AtomicU32::new(tries), in_flight: Semaphore::new(IN_FLIGHT_MAX) }
     }
 
     /// The receiver has taken these samples.
@@ -81,15 +81,12 @@ impl Learnt {
         }
     }
 
-    /// Takes a request from the bound.
-    fn may_send(&self) -> bool {
-        let less = |left: u32| left.checked_sub(1);
-        self.requests_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
-    }
-
-    /// Series of one refused timestamp that may be tried.
-    fn tries(&self) -> usize {
-        (self.requests_left.load(Ordering::Relaxed) / SHARE) as usize
+    /// How many of so many series of a refused timestamp may be tried; they count as tried.
+    fn tries(&self, wanted: usize) -> usize {
+        let wanted = u32::try_from(wanted.min(TRIED_MAX)).unwrap_or(u32::MAX);
+        let share = |left: u32| wanted.min(left / SHARE);
+        let taken = |left: u32| Some(left - share(left));
+        self.tries_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).map_or(0, share) as usize
     }
 }
 
@@ -114,11 +111,7 @@ impl<'a> Apart<'a> {
             rest.extend(known);
             rest.sort_unstable();
         }
-        let mut targets: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
-        for place in rest {
-            targets.entry(pieces.samples()[place].target).or_default().push(place);
-        }
-        let all = targets.into_values().map(|target| apart.target(target));
+        let all = scraped_together(pieces.samples(), &rest).into_iter().map(|places| apart.in_order(places));
         // What is on its way is bounded in `offer`; this bounds what waits for it.
         stream::iter(all).buffer_unordered(IN_FLIGHT_MAX).collect::<()>().await;
         if let Some(Ok(beside)) = pieces.beside() {
@@ -147,15 +140,15 @@ impl<'a> Apart<'a> {
         }
         let Ok(body) = self.pieces.body(places) else { return false };
         let Ok(_permit) = self.learnt.in_flight.acquire().await else { return false };
-        let is_taken = self.learnt.may_send() && (self.sender)(body.into()).await;
+        let is_taken = (self.sender)(body.into()).await;
         if is_taken {
             self.learnt.taken(self.pieces, places);
         }
         is_taken
     }
 
-    /// Sends the samples of one target, the oldest first.
-    async fn target(&self, mut left: Vec<usize>) {
+    /// Sends samples that were scraped together, the oldest first.
+    async fn in_order(&self, mut left: Vec<usize>) {
         let mut timestamps = 1;
         while let Some(&first) = left.first() {
             let end = self.end(&left, timestamps);
@@ -198,8 +191,8 @@ impl<'a> Apart<'a> {
     fn series(&self, refused: Vec<usize>) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
         Box::pin(async move {
             self.has_lost.store(true, Ordering::Relaxed);
-            let tries = refused.len().min(TRIED_MAX).min(self.learnt.tries());
-            if refused.len() < 2 || tries == 0 {
+            let tries = if refused.len() < 2 { 0 } else { self.learnt.tries(refused.len()) };
+            if tries == 0 {
                 return false;
             }
             let step = refused.len().div_ceil(tries);
@@ -218,5 +211,153 @@ impl<'a> Apart<'a> {
             stream::iter(between).buffer_unordered(IN_FLIGHT_MAX).collect::<()>().await;
             true
         })
+    }
+}
+
+/// Parts `places` so that samples of one series, and samples of one target and timestamp, stay together. Labels alone do not
+/// tell all targets apart, the moments at which they are scraped do.
+fn scraped_together(samples: &[Sample], places: &[usize]) -> Vec<Vec<usize>> {
+    let (mut of_series, mut of_scrape) = (HashMap::new(), HashMap::new());
+    let mut groups = Groups(Vec::new());
+    for &place in places {
+        let sample = &samples[place];
+        let series = *of_series.entry(sample.series).or_insert_with(|| groups.add());
+        let scrape = *of_scrape.entry((sample.target, sample.at_ms)).or_insert(series);
+        groups.unite(series, scrape);
+    }
+    let mut parts: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for &place in places {
+        parts.entry(groups.of(of_series[&samples[place].series])).or_default().push(place);
+    }
+    parts.into_values().collect()
+}
+
+/// Disjoint sets: the parent of each element, itself if it stands for its set.
+struct Groups(Vec<usize>);
+
+impl Groups {
+    fn add(&mut self) -> usize {
+        self.0.push(self.0.len());
+        self.0.len() - 1
+    }
+
+    fn of(&mut self, mut element: usize) -> usize {
+        while self.0[element] != element {
+            self.0[element] = self.0[self.0[element]];
+            element = self.0[element];
+        }
+        element
+    }
+
+    fn unite(&mut self, one: usize, other: usize) {
+        let (one, other) = (self.of(one), self.of(other));
+        self.0[one.max(other)] = one.min(other);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use std::sync::atomic::AtomicUsize;
+
+    use super::super::wire::testing::{body, v1};
+    use super::*;
+
+    /// Time between two scrapes of one target, in milliseconds.
+    const INTERVAL: i64 = 1_000;
+
+    /// Targets that share job and instance, each with a phase of its own.
+    struct Case {
+        targets: i64,
+        series: i64,
+        scrapes: i64,
+    }
+
+    impl Case {
+        fn pieces(&self) -> Pieces {
+            let label = |name: &str, value: String| v1::Label { name: name.into(), value };
+            let series = |target: i64, series: i64| v1::TimeSeries {
+                labels: vec![
+                    label("__name__", format!("metric_{series}")),
+                    label("instance", "a:1".into()),
+                    label("part", target.to_string()),
+                ],
+                samples: (0..self.scrapes)
+                    .map(|scrape| v1::Sample { value: 1.0, timestamp: at(target, scrape) })
+                    .collect(),
+                ..Default::default()
+            };
+            let all = (0..self.targets).flat_map(|target| (0..self.series).map(move |number| series(target, number)));
+            Pieces::read(&body(&v1::WriteRequest { timeseries: all.collect(), metadata: Vec::new() })).unwrap()
+        }
+    }
+
+    fn at(target: i64, scrape: i64) -> i64 {
+        scrape * INTERVAL + target
+    }
+
+    /// Takes a request only if each of its samples is newer than what it has of the series.
+    #[derive(Default)]
+    struct Strict {
+        newest: Mutex<HashMap<u64, i64>>,
+        taken: AtomicUsize,
+        requests: AtomicUsize,
+        open: AtomicUsize,
+        most_open: AtomicUsize,
+    }
+
+    impl Strict {
+        /// One that has so many scrapes of all series but every fifth, and one less of those.
+        fn with(pieces: &Pieces, scrapes: i64) -> Self {
+            let mut newest = HashMap::new();
+            for sample in pieces.samples() {
+                let has = scrapes - i64::from(sample.series % 5 == 0);
+                if sample.at_ms < has * INTERVAL {
+                    newest.insert(sample.series, sample.at_ms);
+                }
+            }
+            Self { newest: Mutex::new(newest), ..Self::default() }
+        }
+
+        async fn offer(&self, body: Bytes) -> bool {
+            self.requests.fetch_add(1, Ordering::Relaxed);
+            self.most_open.fetch_max(self.open.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            let pieces = Pieces::read(&body).unwrap();
+            let mut all = lock(&self.newest);
+            let mut newest = all.clone();
+            for sample in pieces.samples() {
+                if newest.insert(sample.series, sample.at_ms).is_some_and(|newest| newest >= sample.at_ms) {
+                    return false;
+                }
+            }
+            *all = newest;
+            self.taken.fetch_add(pieces.samples().len(), Ordering::Relaxed);
+            true
+        }
+    }
+
+    async fn send(pieces: &Pieces, learnt: &Learnt, receiver: &Strict) -> usize {
+        let offer = |body| -> Sending<'_> { Box::pin(receiver.offer(body)) };
+        Apart::send(pieces, learnt, &offer).await;
+        receiver.taken.load(Ordering::Relaxed)
+    }
+
+    #[tokio::test]
+    async fn targets_that_share_their_labels_are_told_apart_by_their_phases() {
+        let pieces = Case { targets: 50, series: 15, scrapes: 10 }.pieces();
+        let receiver = Strict::with(&pieces, 7);
+        let old: usize = 50 * 15 * 7 - receiver.newest.lock().unwrap().keys().filter(|key| *key % 5 == 0).count();
+        assert_eq!(send(&pieces, &Learnt::new(), &receiver).await, 50 * 15 * 10 - old);
+        assert_eq!(receiver.most_open.load(Ordering::Relaxed), IN_FLIGHT_MAX);
+    }
+
+    #[tokio::test]
+    async fn without_tries_left_new_timestamps_still_go_out() {
+        let pieces = Case { targets: 50, series: 15, scrapes: 10 }.pieces();
+        let receiver = Strict::with(&pieces, 7);
+        assert_eq!(send(&pieces, &Learnt::with_tries(0), &receiver).await, 50 * 15 * 3);
+        assert!(receiver.requests.load(Ordering::Relaxed) < 50 * 10);
     }
 }

@@ -27,6 +27,8 @@ const OUTAGE: Duration = Duration::from_secs(60);
 const EXIT_MAX: Duration = Duration::from_secs(90);
 /// A Prometheus that has just started scrapes nothing for so long.
 const FIRST_SCRAPE: Duration = Duration::from_secs(6);
+/// A new leader is asked whether it leads at the latest so long after it has begun to.
+const ASKED_WITHIN: Duration = Duration::from_millis(200);
 const PARTS: u32 = 50;
 
 /// How the leader goes.
@@ -202,12 +204,14 @@ impl Side {
     }
 }
 
-/// Requests that began when another member than their sender had authority already.
+/// Requests of former leaders that began when another member had authority already.
 fn late(requests: &[Request], tenures: &[Tenure]) -> usize {
-    let leader_at = |at: Instant| tenures.iter().rev().find(|tenure| tenure.since <= at).map(|t| t.member.as_str());
     let is_late = |request: &&Request| {
-        let leader = leader_at(request.at);
-        leader.is_some() && request.sender.as_deref() != leader
+        let begun = tenures.iter().filter(|tenure| tenure.since <= request.at).count();
+        // The last one that has begun, and one that writes before it was asked whether it leads.
+        let mut leaders =
+            tenures[begun.saturating_sub(1)..].iter().take_while(|tenure| tenure.since <= request.at + ASKED_WITHIN);
+        begun > 0 && !leaders.any(|tenure| request.sender.as_deref() == Some(tenure.member.as_str()))
     };
     requests.iter().filter(is_late).count()
 }
