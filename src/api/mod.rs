@@ -14,6 +14,7 @@
 pub(crate) mod admin;
 mod guard;
 pub(crate) mod listen;
+mod open_files;
 mod public;
 mod ready;
 mod serve;
@@ -25,10 +26,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::Request;
 use axum::response::Response;
 use elector_raft::{GroupHandle, Now};
 use futures_util::future::BoxFuture;
+use http::Request;
+use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -42,9 +44,9 @@ use status::StatusReport;
 
 pub use guard::ADMIN_HEADER;
 
-/// Connections at once on the API address; more wait in the kernel's queue. Prometheus itself takes 512; here the
-/// probes of the kubelet and the proxied requests share the limit.
-const PUBLIC_CONNECTIONS_MAX: usize = 1024;
+/// Connections at once on the API address, half of the open files at the most; more wait in the kernel's queue. The probes
+/// of the kubelet and the proxied requests share them.
+const PUBLIC_CONNECTIONS_MAX: usize = 4096;
 /// Connections at once on the admin address: an operator and a script or two.
 const ADMIN_CONNECTIONS_MAX: usize = 16;
 /// More of them for the own Prometheus where the gate shares the address: 50 shards by default for each entry. With more
@@ -88,7 +90,7 @@ pub enum ApiError {
 
 /// Answers every path outside `/_elector`: the proxy. Gets the client's address (an IPv4 client of a dual-stack
 /// listener as IPv4) and the request as it came.
-pub type Fallback = Arc<dyn Fn(SocketAddr, Request) -> BoxFuture<'static, Response> + Send + Sync>;
+pub type Fallback = Arc<dyn Fn(SocketAddr, Request<Incoming>) -> BoxFuture<'static, Response> + Send + Sync>;
 
 /// What the endpoints tell about and act on.
 #[derive(Clone)]
@@ -162,19 +164,30 @@ impl Api {
             let covered = shared.clone();
             shared.ready.clone().latch(shared.inputs.group.status.clone(), move || covered.cover())
         };
+        let public_connections_max = public_connections_max(open_files::raise());
         let connections_max = ADMIN_CONNECTIONS_MAX + gate.as_ref().map_or(0, |_| GATE_CONNECTIONS_MAX);
         let admin = admin::router(shared.clone()).merge(gate.map(gate::listener::router).unwrap_or_default());
         let _latch = AbortOnDropHandle::new(tokio::spawn(latch));
         tokio::join!(
             serve::serve(
                 self.public,
-                public::router(shared.clone()),
-                Limits { purpose: "API", connections_max: PUBLIC_CONNECTIONS_MAX, grace },
+                public::answers(shared.clone()),
+                Limits { purpose: "API", connections_max: public_connections_max, grace },
                 drain.public,
             ),
-            serve::serve(self.admin, admin, Limits { purpose: "admin", connections_max, grace }, drain.admin),
+            serve::serve(
+                self.admin,
+                serve::routed(admin),
+                Limits { purpose: "admin", connections_max, grace },
+                drain.admin
+            ),
         );
     }
+}
+
+/// Half of the open files, for connections to Prometheus and to peers need some too.
+fn public_connections_max(open_files: u64) -> usize {
+    usize::try_from(open_files / 2).unwrap_or(usize::MAX).min(PUBLIC_CONNECTIONS_MAX)
 }
 
 /// What all handlers see.

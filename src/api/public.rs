@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::Router;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use elector_raft::{GroupState, Now};
-use http::{HeaderMap, StatusCode, header};
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, Request, StatusCode, header};
+use hyper::body::Incoming;
 use serde::Serialize;
 
 use super::Shared;
+use super::serve::routed;
 use super::status::StatusReport;
 use crate::metrics::Format;
 
@@ -23,6 +26,23 @@ const WRONG_METHOD: &str = "the endpoints below /_elector/ answer GET and HEAD; 
                             admin address: use the subcommands of prometheus-elector\n";
 const PROXY_OFF: &str = "the proxy is off, so only the paths below /_elector/ are served here; \
                          --api-proxy-enabled turns it on\n";
+
+/// The endpoints by a router, everything else straight to the proxy: its requests do not pay for what they do not use.
+pub(super) fn answers(
+    shared: Arc<Shared>,
+) -> impl Fn(SocketAddr, Request<Incoming>) -> BoxFuture<'static, Response> + Clone + Send + Sync + 'static {
+    let elsewhere = shared.inputs.fallback.clone();
+    let endpoints = routed(router(shared));
+    move |client, request| match &elsewhere {
+        Some(elsewhere) if !is_endpoint(request.uri().path()) => elsewhere(client, request),
+        _ => endpoints(client, request),
+    }
+}
+
+/// A misspelt endpoint must never reach Prometheus.
+fn is_endpoint(path: &str) -> bool {
+    path.strip_prefix("/_elector").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
@@ -35,11 +55,10 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/_elector/status", get(status))
         .route("/_elector/metrics", get(metrics))
         .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, WRONG_METHOD))
-        // A misspelt endpoint must never reach Prometheus.
         .route("/_elector", any(unknown))
         .route("/_elector/", any(unknown))
         .route("/_elector/{*rest}", any(unknown))
-        .fallback(elsewhere)
+        .fallback(async || (StatusCode::NOT_FOUND, PROXY_OFF))
         .with_state(shared)
 }
 
@@ -123,17 +142,6 @@ async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Respo
 
 async fn unknown() -> (StatusCode, &'static str) {
     (StatusCode::NOT_FOUND, UNKNOWN)
-}
-
-async fn elsewhere(
-    State(shared): State<Arc<Shared>>,
-    ConnectInfo(client): ConnectInfo<SocketAddr>,
-    request: Request,
-) -> Response {
-    match &shared.inputs.fallback {
-        Some(fallback) => fallback(client, request).await,
-        None => (StatusCode::NOT_FOUND, PROXY_OFF).into_response(),
-    }
 }
 
 fn sentence(status: StatusCode, text: &str) -> Response {

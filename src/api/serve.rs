@@ -1,36 +1,54 @@
-//! The accept loop: a bounded number of HTTP/1.1 connections, and a bounded drain.
+//! The accept loop: a bounded number of connections, and a bounded drain.
 //!
-//! `axum::serve` bounds neither the time for a request's head nor the number of connections, so this uses hyper's
-//! connection directly. With more than half of the places taken an answer ends its connection: idle ones can take half of
-//! them at the most, and a probe always finds a place. Failure behaviour: a connection's error ends that connection; an error of `accept` that is not
-//! the connection's own (no file descriptors left) is logged and tried again after a pause.
+//! HTTP/1.1, and HTTP/2 without TLS for clients that begin with its preface. `axum::serve` bounds neither the time for a
+//! request's head nor the number of connections, so this uses hyper's connections directly. With more than half of the
+//! places taken an answer ends its connection: idle ones can take half of them at the most, and a probe always finds a
+//! place. Failure behaviour: a connection's error ends that connection; an error of `accept` that is not the connection's
+//! own (no file descriptors left) is logged and tried again after a pause.
 
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use http::HeaderValue;
+use axum::response::{IntoResponse as _, Response};
+use futures_util::future::BoxFuture;
 use http::header::CONNECTION;
+use http::{HeaderValue, Request, Version};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::{Service as _, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
+use tower_service::Service as _;
 
 /// Time for the head of a request, counted from the end of the one before: it bounds slow clients and idle
 /// connections alike. Longer than the 60 s for which load balancers keep idle connections, so that they close first and
 /// never send a request into a connection that is being closed.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+/// An HTTP/2 connection is asked to finish after so long, and its client dials again: an idle one shall not hold a place for
+/// ever, and hyper does not tell which are idle.
+const HTTP2_AGE_MAX: Duration = HEAD_TIMEOUT;
+/// HTTP/2 connections take one place in so many; further ones are refused.
+const HTTP2_SHARE: usize = 4;
+/// Requests at once on an HTTP/2 connection.
+const HTTP2_STREAMS_MAX: u32 = 64;
+/// What an HTTP/2 client sends first (RFC 9113, section 3.4).
+const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Pause until the rest of a begun preface is looked for.
+const PREFACE_PAUSE: Duration = Duration::from_millis(10);
+/// What a connection reads ahead and holds back of its answers, and with it the largest head of a request. A path and query
+/// have at most 64 KiB anyway.
+const BUFFER_BYTES_MAX: usize = 128 * 1024;
 /// Pause after an error of `accept` that waiting may cure.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// Shortest time between two warnings that all places are taken.
@@ -46,10 +64,25 @@ pub(super) struct Limits {
     pub(super) grace: Duration,
 }
 
-pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits, drain: CancellationToken) {
-    let service = TowerToHyperService::new(router);
-    let graceful = GracefulShutdown::new();
+/// Answers by a router.
+pub(super) fn routed(
+    router: Router,
+) -> impl Fn(SocketAddr, Request<Incoming>) -> BoxFuture<'static, Response> + Clone + Send + Sync + 'static {
+    move |client, mut request| {
+        request.extensions_mut().insert(ConnectInfo(client));
+        let answer = router.clone().call(request);
+        Box::pin(async move { answer.await.into_response() })
+    }
+}
+
+/// Serves until it is drained; then lets open requests finish within the grace delay.
+pub(super) async fn serve<A, F>(listener: TcpListener, answer: A, limits: Limits, drain: CancellationToken)
+where
+    A: Fn(SocketAddr, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
     let places = Arc::new(Semaphore::new(limits.connections_max));
+    let http2_places = Arc::new(Semaphore::new(limits.connections_max / HTTP2_SHARE));
     let mut connections = JoinSet::new();
     let mut full = Saturation { limits: &limits, warned: None };
     loop {
@@ -66,30 +99,29 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits,
                 }
             },
         };
-        let (service, occupancy, few) = (service.clone(), places.clone(), limits.connections_max / 2);
-        let service = service_fn(move |mut request: http::Request<Incoming>| {
-            request.extensions_mut().insert(ConnectInfo(client));
-            let (answer, occupancy) = (service.call(request), occupancy.clone());
+        let (answer, occupancy, few) = (answer.clone(), places.clone(), limits.connections_max / 2);
+        let answer = move |request: Request<Incoming>| {
+            let keeps = request.version() == Version::HTTP_2;
+            let (answer, occupancy) = (answer(client, request), occupancy.clone());
             async move {
-                let mut answer = answer.await?;
-                if occupancy.available_permits() < few {
+                let mut answer = answer.await;
+                if !keeps && occupancy.available_permits() < few {
                     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
-                Ok::<_, Infallible>(answer)
+                answer
             }
-        });
-        let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        };
+        let (http2_places, drain) = (http2_places.clone(), drain.clone());
         connections.spawn(async move {
-            if let Err(error) = connection.await {
+            if let Err(error) = converse(stream, answer, &http2_places, &drain).await {
                 tracing::debug!(%client, %error, "connection ended");
             }
             drop(place);
         });
     }
     drop(listener);
-    if tokio::time::timeout(limits.grace, graceful.shutdown()).await.is_err() {
+    let finished = async { while connections.join_next().await.is_some() {} };
+    if timeout(limits.grace, finished).await.is_err() {
         tracing::warn!(
             listener = limits.purpose,
             open = limits.connections_max - places.available_permits(),
@@ -97,6 +129,71 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits,
             "open requests did not finish within the grace delay (--api-shutdown-grace-delay) and are cut"
         );
     }
+}
+
+/// All requests of one connection, until it ends or is drained.
+async fn converse<F>(
+    stream: TcpStream,
+    answer: impl Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    http2_places: &Semaphore,
+    drain: &CancellationToken,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+where
+    F: Future<Output = Response> + Send + 'static,
+{
+    let is_http2 = tokio::select! {
+        biased;
+        () = drain.cancelled() => return Ok(()),
+        begins = timeout(HEAD_TIMEOUT, begins_with_preface(&stream)) => begins??,
+    };
+    let io = TokioIo::new(stream);
+    let service = service_fn(move |request| {
+        let answer = answer(request);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    if is_http2 {
+        let _place = http2_places.try_acquire().map_err(|_| "too many HTTP/2 connections")?;
+        let mut http = http2::Builder::new(TokioExecutor::new());
+        http.max_concurrent_streams(HTTP2_STREAMS_MAX);
+        let until = async { drop(timeout(HTTP2_AGE_MAX, drain.cancelled()).await) };
+        Ok(until_asked_to_finish(http.serve_connection(io, service), until).await?)
+    } else {
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(BUFFER_BYTES_MAX);
+        Ok(until_asked_to_finish(http.serve_connection(io, service), drain.cancelled()).await?)
+    }
+}
+
+/// Whether the client speaks HTTP/2 from its first byte. Takes nothing from the stream; until something is there, a
+/// connection costs no buffer.
+async fn begins_with_preface(stream: &TcpStream) -> io::Result<bool> {
+    let mut seen = [0; HTTP2_PREFACE.len()];
+    loop {
+        let length = stream.peek(&mut seen).await?;
+        if length == 0 || !HTTP2_PREFACE.starts_with(&seen[..length]) {
+            return Ok(false);
+        }
+        if length == HTTP2_PREFACE.len() {
+            return Ok(true);
+        }
+        // What is there already wakes nobody.
+        tokio::time::sleep(PREFACE_PAUSE).await;
+    }
+}
+
+/// Drives a connection; once `asked` ends, its open requests finish and it takes no more.
+async fn until_asked_to_finish<C: GracefulConnection>(
+    connection: C,
+    asked: impl Future<Output = ()>,
+) -> Result<(), C::Error> {
+    let mut connection = pin!(connection);
+    tokio::select! {
+        biased;
+        ended = connection.as_mut() => return ended,
+        () = asked => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    connection.await
 }
 
 /// The next connection, once there is a place for it. Cancellation loses none.

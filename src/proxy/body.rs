@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use axum::BoxError;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
@@ -15,7 +16,10 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use prometheus_client::metrics::counter::Counter;
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::warn;
+
+use super::upstream::Lease;
 
 /// What a request's body is made of at each attempt.
 pub(super) enum Supply {
@@ -50,10 +54,14 @@ impl Drop for Lent {
 
 impl Supply {
     /// Takes a body: a read's is kept if it has at most `keep_bytes_max` bytes, every other is passed through.
-    pub(super) async fn take(body: Body, keep_bytes_max: Option<usize>) -> Result<Self, axum::Error> {
+    pub(super) async fn take<B>(body: B, keep_bytes_max: Option<usize>) -> Result<Self, axum::Error>
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
         if body.is_end_stream() {
             return Ok(Self::Empty);
         }
+        let body = Body::new(body);
         match keep_bytes_max {
             Some(max) if body.size_hint().lower() <= max as u64 => Self::gather(body, max).await,
             _ => Ok(Self::once(body)),
@@ -135,11 +143,31 @@ pub(super) struct Passed {
     /// For the log; shares its bytes with the response header.
     leader: HeaderValue,
     cut: Counter,
+    /// Returned when the body has been read to its end.
+    lease: Option<Lease>,
+    /// Given back then, or when the client has gone.
+    _place: OwnedSemaphorePermit,
 }
 
 impl Passed {
-    pub(super) fn new(body: Incoming, leader: HeaderValue, cut: Counter) -> Self {
-        Self { body, leader, cut }
+    pub(super) fn new(
+        body: Incoming,
+        leader: HeaderValue,
+        cut: Counter,
+        lease: Lease,
+        place: OwnedSemaphorePermit,
+    ) -> Self {
+        Self { body, leader, cut, lease: Some(lease), _place: place }
+    }
+}
+
+impl Drop for Passed {
+    fn drop(&mut self) {
+        if let Some(lease) = self.lease.take()
+            && self.body.is_end_stream()
+        {
+            lease.give_back();
+        }
     }
 }
 
@@ -150,9 +178,18 @@ impl http_body::Body for Passed {
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
         let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
-        if let Some(Err(error)) = &frame {
-            this.cut.inc();
-            warn!(leader = ?this.leader, %error, "Prometheus broke off a response; the client's connection is cut");
+        match &frame {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => {
+                this.lease = None;
+                this.cut.inc();
+                warn!(leader = ?this.leader, %error, "Prometheus broke off a response; the client's connection is cut");
+            }
+            None => {
+                if let Some(lease) = this.lease.take() {
+                    lease.give_back();
+                }
+            }
         }
         Poll::Ready(frame)
     }

@@ -64,6 +64,17 @@ pub enum ProxyError {
         /// Cause.
         cause: String,
     },
+    /// Prometheus is not ready.
+    #[error(
+        "Prometheus of leader {leader} has been starting or stopping for {waited:?}; if that goes on, see its log, and \
+         /-/ready there"
+    )]
+    NotReady {
+        /// Name of the leader.
+        leader: String,
+        /// How long it was waited for.
+        waited: Duration,
+    },
     /// A request hangs at a member that leads no more.
     #[error(
         "Prometheus of {leader} has not answered, and for {waited:?} another member has been leading: the request may \
@@ -117,7 +128,7 @@ impl ProxyError {
     /// The status that goes with it.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::NoLeader { .. } | Self::TooManyHeld { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoLeader { .. } | Self::TooManyHeld { .. } | Self::NotReady { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unreachable { .. } | Self::Broken { .. } | Self::MaybeDone { .. } | Self::Switched { .. } => {
                 StatusCode::BAD_GATEWAY
             }
@@ -136,7 +147,7 @@ impl ProxyError {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         match self {
-            Self::NoLeader { .. } | Self::TooManyHeld { .. } | Self::Unreachable { .. } => {
+            Self::NoLeader { .. } | Self::TooManyHeld { .. } | Self::NotReady { .. } | Self::Unreachable { .. } => {
                 headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
             }
             // RFC 9110 section 15.5.6 asks for the methods; those of the resource are Prometheus' business.

@@ -34,8 +34,10 @@ pub(super) fn to_upstream(headers: &mut HeaderMap, uri: &Uri, client: IpAddr, me
     if let Some(host) = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok()) {
         headers.insert(HOST, host);
     }
-    append_to_list(headers, FORWARDED_FOR, client.to_canonical().to_string().as_bytes());
-    append_to_list(headers, VIA, member.as_bytes());
+    if let Ok(client) = HeaderValue::try_from(client.to_canonical().to_string()) {
+        append_to_list(headers, FORWARDED_FOR, client);
+    }
+    append_to_list(headers, VIA, member.clone());
 }
 
 /// Makes Prometheus' response headers those of the response to the client.
@@ -71,12 +73,16 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
     list(headers, &TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
 }
 
-fn append_to_list(headers: &mut HeaderMap, name: HeaderName, element: &[u8]) {
-    let mut elements: Vec<&[u8]> = list(headers, &name).collect();
-    elements.push(element);
-    // Cannot fail: the elements come from header values, an address or a token.
-    if let Ok(value) = HeaderValue::from_bytes(&elements.join(&b", "[..])) {
-        headers.insert(name, value);
+fn append_to_list(headers: &mut HeaderMap, name: HeaderName, element: HeaderValue) {
+    if headers.contains_key(&name) {
+        let mut elements: Vec<&[u8]> = list(headers, &name).collect();
+        elements.push(element.as_bytes());
+        // Cannot fail: the elements come from header values.
+        if let Ok(value) = HeaderValue::from_bytes(&elements.join(&b", "[..])) {
+            headers.insert(name, value);
+        }
+    } else {
+        headers.insert(name, element);
     }
 }
 

@@ -15,9 +15,9 @@ use super::metrics::ProxyMetrics;
 use super::retry::{PAUSE_MAX, PAUSE_MIN};
 use super::routes::Destination;
 
-/// Requests held at once; a further one is refused. A dashboard's worth for tens of users, at a few KiB each;
-/// half of the API's connections, so that probes find a place while nobody leads.
-pub(super) const HELD_MAX: usize = 512;
+/// Requests held at once, at a few KiB each; a further one is refused. 200 requests/s for the default wait; half of the
+/// connections that the API keeps, so that probes find a place while nobody leads.
+pub(super) const HELD_MAX: usize = 1024;
 
 /// Places for held requests.
 pub(super) struct Places(Semaphore);
@@ -42,19 +42,14 @@ pub(super) enum Held {
 /// One request's budget of waiting.
 pub(super) struct Patience {
     left: Duration,
-    pauses: ExponentialBackoff,
+    /// Made when the first one is needed.
+    pauses: Option<ExponentialBackoff>,
     counted: bool,
 }
 
 impl Patience {
     pub(super) fn new(budget: Duration) -> Self {
-        let pauses = ExponentialBuilder::default()
-            .with_min_delay(PAUSE_MIN)
-            .with_max_delay(PAUSE_MAX)
-            .with_jitter()
-            .without_max_times()
-            .build();
-        Self { left: budget, pauses, counted: false }
+        Self { left: budget, pauses: None, counted: false }
     }
 
     /// Takes time that was spent in vain elsewhere.
@@ -80,7 +75,8 @@ impl Patience {
             self.counted = true;
             metrics.holds.inc();
         }
-        let pause = if paced { self.pauses.next().unwrap_or(PAUSE_MAX) } else { Duration::MAX };
+        let pause =
+            if paced { self.pauses.get_or_insert_with(pauses).next().unwrap_or(PAUSE_MAX) } else { Duration::MAX };
         let begin = Instant::now();
         let changed = tokio::select! {
             changed = destinations.wait_for(|now| !Arc::ptr_eq(now, tried)) => changed.is_ok(),
@@ -91,11 +87,16 @@ impl Patience {
     }
 }
 
+fn pauses() -> ExponentialBackoff {
+    let pauses = ExponentialBuilder::default().with_min_delay(PAUSE_MIN).with_max_delay(PAUSE_MAX);
+    pauses.with_jitter().without_max_times().build()
+}
+
 /// Counts in a gauge for as long as it lives.
-struct Shown<'g>(&'g Gauge);
+pub(super) struct Shown<'g>(&'g Gauge);
 
 impl<'g> Shown<'g> {
-    fn new(gauge: &'g Gauge) -> Self {
+    pub(super) fn new(gauge: &'g Gauge) -> Self {
         gauge.inc();
         Self(gauge)
     }

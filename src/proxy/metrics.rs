@@ -8,12 +8,16 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 /// Counters and gauges of the proxy. Cheap to clone: the clones share their values.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ProxyMetrics {
     /// `prometheus_elector_proxy_requests_total`.
     requests: Family<RequestLabels, Counter>,
+    /// Its members, by [`Answered`] and class of the status: looked up once.
+    answered: [[Counter; CLASSES.len()]; TARGETS.len()],
     /// `prometheus_elector_proxy_held_requests`.
     pub(super) held_now: Gauge,
+    /// `prometheus_elector_proxy_queued_requests`.
+    pub(super) queued_now: Gauge,
     /// `prometheus_elector_proxy_holds_total`.
     pub(super) holds: Counter,
     /// `prometheus_elector_proxy_retries_total`.
@@ -39,6 +43,28 @@ struct RequestLabels {
     code: &'static str,
 }
 
+/// Values of `target`, in the order of [`Answered`].
+const TARGETS: [&str; 3] = ["local", "leader", "none"];
+/// Values of `code`: the classes of a status, from 100 on.
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+impl Default for ProxyMetrics {
+    fn default() -> Self {
+        let requests = Family::<RequestLabels, Counter>::default();
+        let answered =
+            TARGETS.map(|target| CLASSES.map(|code| requests.get_or_create_owned(&RequestLabels { target, code })));
+        Self {
+            requests,
+            answered,
+            held_now: Gauge::default(),
+            queued_now: Gauge::default(),
+            holds: Counter::default(),
+            retries: Counter::default(),
+            cut: Counter::default(),
+        }
+    }
+}
+
 impl ProxyMetrics {
     /// Adds all families to `registry`, under their full names.
     pub fn register(&self, registry: &mut Registry) {
@@ -51,6 +77,11 @@ impl ProxyMetrics {
             "prometheus_elector_proxy_held_requests",
             "Requests held now until a leader answers",
             self.held_now.clone(),
+        );
+        registry.register(
+            "prometheus_elector_proxy_queued_requests",
+            "Requests that wait now because as many as may be are under way to the leader's Prometheus",
+            self.queued_now.clone(),
         );
         registry.register(
             "prometheus_elector_proxy_holds",
@@ -70,18 +101,7 @@ impl ProxyMetrics {
     }
 
     pub(crate) fn answered(&self, by: Answered, status: StatusCode) {
-        let target = match by {
-            Answered::Local => "local",
-            Answered::Leader => "leader",
-            Answered::Proxy => "none",
-        };
-        let code = match status.as_u16() / 100 {
-            1 => "1xx",
-            2 => "2xx",
-            3 => "3xx",
-            4 => "4xx",
-            _ => "5xx",
-        };
-        self.requests.get_or_create(&RequestLabels { target, code }).inc();
+        let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1;
+        self.answered[by as usize][class].inc();
     }
 }

@@ -5,27 +5,28 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::BoxError;
 use axum::body::Body;
+use bytes::Bytes;
 use elector_raft::Leadership;
-use http::header::AUTHORIZATION;
-use http::uri::{Parts as UriParts, PathAndQuery};
+use http::header::{AUTHORIZATION, HOST};
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::Error;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, timeout};
 use tower_service::Service;
 use tracing::debug;
 
 use super::body::{Outbound, Passed, Supply};
-use super::hold::{HELD_MAX, Held, Patience, Places};
+use super::hold::{HELD_MAX, Held, Patience, Places, Shown};
 use super::metrics::Answered;
-use super::retry::{Failure, READ_BODY_BYTES_MAX, Tries, Verdict, is_read, verdict};
+use super::retry::{Failure, READ_BODY_BYTES_MAX, Tries, Verdict, is_read, says_not_ready, verdict};
 use super::route::HoldReason;
 use super::routes::{Destination, Means, Reach, Routes, moved_away};
-use super::upstream::{cause, failure, pools};
+use super::upstream::{Lease, SendError, pools};
 use super::{ProxyError, ProxyMetrics, ProxySettings, headers};
 use crate::prometheus::access::Accesses;
 
@@ -53,7 +54,10 @@ struct Outgoing {
     supply: Supply,
 }
 
-/// An attempt that gave no response head.
+/// A response with its connection.
+type Answer = (Response<Incoming>, Lease);
+
+/// An attempt that gave no response.
 struct Missed {
     failure: Failure,
     cause: String,
@@ -93,7 +97,10 @@ impl Proxy {
 
     /// Answers a request with what the leader's Prometheus answers, or with a [`ProxyError`]. `client` is where the
     /// request came from. Dropping the future cancels the request at Prometheus.
-    pub async fn handle(&self, client: SocketAddr, request: Request<Body>) -> Response<Body> {
+    pub async fn handle<B>(&self, client: SocketAddr, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
         let (answered, response) = self.inner.forward(client.ip(), request).await.unwrap_or_else(|error| {
             debug!(%error, "request not passed on");
             (Answered::Proxy, error.response())
@@ -104,7 +111,10 @@ impl Proxy {
 }
 
 impl Inner {
-    async fn forward(&self, client: IpAddr, request: Request<Body>) -> Result<(Answered, Response<Body>), ProxyError> {
+    async fn forward<B>(&self, client: IpAddr, request: Request<B>) -> Result<(Answered, Response<Body>), ProxyError>
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
         let (mut outgoing, body) = self.accept(client, request)?;
         let mut body = Some(body);
         let mut destinations = self.routes.watch();
@@ -124,15 +134,18 @@ impl Inner {
                     continue;
                 }
             };
-            // Only now is the body wanted: a held request keeps it at the client.
+            let Some(place) = self.place(reach, &destination, &mut destinations).await else { continue };
+            // Only now is the body wanted: a request that waits keeps it at the client.
             if let Some(body) = body.take() {
                 outgoing.take_body(body).await?;
             }
             let begin = Instant::now();
             let missed = match self.attempt(reach, &outgoing, tries, &mut destinations).await {
-                Ok(response) => return self.pass_on(reach, response),
+                Ok(answer) => return self.pass_on(reach, answer, place),
                 Err(missed) => missed,
             };
+            // Not held for the time of a pause.
+            drop(place);
             debug!(leader = %reach.target.leader, failure = ?missed.failure, cause = %missed.cause, "no answer");
             tries.count(missed.failure);
             if missed.failure == Failure::Unreachable {
@@ -152,7 +165,7 @@ impl Inner {
     }
 
     /// Refuses what cannot be passed on, and makes the rest ready to be sent.
-    fn accept(&self, client: IpAddr, request: Request<Body>) -> Result<(Outgoing, Body), ProxyError> {
+    fn accept<B>(&self, client: IpAddr, request: Request<B>) -> Result<(Outgoing, B), ProxyError> {
         let (mut head, body) = request.into_parts();
         if head.method == Method::CONNECT {
             return Err(ProxyError::Tunnel);
@@ -174,25 +187,49 @@ impl Inner {
         outgoing: &Outgoing,
         tries: Tries,
         destinations: &mut watch::Receiver<Arc<Destination>>,
-    ) -> Result<Response<Incoming>, Missed> {
+    ) -> Result<Answer, Missed> {
         let request = outgoing.request(reach)?;
         let mut answer = pin!(reach.upstream.send(request));
         tokio::select! {
             biased;
-            answer = &mut answer => return answer.map_err(|error| Missed::of(&error)),
+            answer = &mut answer => return outgoing.judge(answer),
             () = moved_away(destinations, &reach.target) => {}
         }
         if verdict(Failure::Moved, outgoing.is_repeatable(), tries.after(Failure::Moved)) == Verdict::Again {
             return Err(Missed { failure: Failure::Moved, cause: "another member leads now".into() });
         }
         match timeout(self.leader_wait, answer).await {
-            Ok(answer) => answer.map_err(|error| Missed::of(&error)),
+            Ok(answer) => outgoing.judge(answer),
             Err(_) => Err(Missed { failure: Failure::Overdue, cause: "no answer".into() }),
         }
     }
 
+    /// A place among the requests under way to Prometheus; none if there is another destination meanwhile.
+    async fn place(
+        &self,
+        reach: &Reach,
+        destination: &Arc<Destination>,
+        destinations: &mut watch::Receiver<Arc<Destination>>,
+    ) -> Option<OwnedSemaphorePermit> {
+        if let Ok(place) = reach.places.clone().try_acquire_owned() {
+            return Some(place);
+        }
+        let _shown = Shown::new(&self.metrics.queued_now);
+        tokio::select! {
+            // First: when leadership moves, places become free where nothing must be sent any more.
+            biased;
+            Ok(_) = destinations.wait_for(|now| !Arc::ptr_eq(now, destination)) => None,
+            place = reach.places.clone().acquire_owned() => place.ok(),
+        }
+    }
+
     /// The response for the client.
-    fn pass_on(&self, reach: &Reach, response: Response<Incoming>) -> Result<(Answered, Response<Body>), ProxyError> {
+    fn pass_on(
+        &self,
+        reach: &Reach,
+        (response, lease): Answer,
+        place: OwnedSemaphorePermit,
+    ) -> Result<(Answered, Response<Body>), ProxyError> {
         let (mut head, body) = response.into_parts();
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(ProxyError::Switched { leader: reach.target.leader.clone() });
@@ -201,7 +238,7 @@ impl Inner {
         // What was spoken with Prometheus says nothing about what the client speaks.
         head.version = Version::HTTP_11;
         head.extensions.clear();
-        let body = Passed::new(body, reach.leader.clone(), self.metrics.cut.clone());
+        let body = Passed::new(body, reach.leader.clone(), self.metrics.cut.clone(), lease, place);
         let answered = if reach.target.local { Answered::Local } else { Answered::Leader };
         Ok((answered, Response::from_parts(head, Body::new(body))))
     }
@@ -211,6 +248,7 @@ impl Inner {
         match missed.failure {
             Failure::ClientBody => ProxyError::ClientBody(cause),
             Failure::Overdue | Failure::Moved => ProxyError::Overdue { leader, waited },
+            Failure::NotReady => ProxyError::NotReady { leader, waited },
             Failure::Broken if outgoing.is_repeatable() => ProxyError::Broken { leader, cause, sends: tries.sends },
             Failure::Broken => ProxyError::MaybeDone { leader, cause },
             Failure::Unreachable | Failure::Unsent => {
@@ -221,11 +259,25 @@ impl Inner {
 }
 
 impl Outgoing {
-    async fn take_body(&mut self, body: Body) -> Result<(), ProxyError> {
+    async fn take_body<B>(&mut self, body: B) -> Result<(), ProxyError>
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
         let keep_bytes_max = self.read.then_some(READ_BODY_BYTES_MAX);
         self.supply =
             Supply::take(body, keep_bytes_max).await.map_err(|error| ProxyError::ClientBody(error.to_string()))?;
         Ok(())
+    }
+
+    /// A read waits for a Prometheus that is not ready.
+    fn judge(&self, answer: Result<Answer, SendError>) -> Result<Answer, Missed> {
+        match answer {
+            Ok((response, _)) if self.is_repeatable() && says_not_ready(response.status(), response.headers()) => {
+                Err(Missed { failure: Failure::NotReady, cause: "it is starting or stopping".into() })
+            }
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(Missed { failure: error.failure(), cause: error.to_string() }),
+        }
     }
 
     /// Whether the request may be repeated: a read whose body is still there.
@@ -235,27 +287,17 @@ impl Outgoing {
 
     /// The request for one attempt.
     fn request(&self, reach: &Reach) -> Result<Request<Outbound>, Missed> {
-        let lost = |cause: &str| Missed { failure: Failure::Broken, cause: cause.into() };
-        let body = self.supply.next().ok_or_else(|| lost("the body had been sent in part"))?;
-        let mut parts = UriParts::default();
-        parts.scheme = Some(reach.target.origin.scheme.clone());
-        parts.authority = Some(reach.target.origin.authority.clone());
-        parts.path_and_query = Some(self.path.clone());
-        let uri = Uri::from_parts(parts).map_err(|error| lost(&error.to_string()))?;
+        let lost = || Missed { failure: Failure::Broken, cause: "the body had been sent in part".into() };
+        let body = self.supply.next().ok_or_else(lost)?;
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
-        *request.uri_mut() = uri;
+        *request.uri_mut() = Uri::from(self.path.clone());
         *request.headers_mut() = self.headers.clone();
+        request.headers_mut().entry(HOST).or_insert_with(|| reach.host.clone());
         if let Some(authorization) = &reach.authorization {
             request.headers_mut().entry(AUTHORIZATION).or_insert_with(|| authorization.clone());
         }
         Ok(request)
-    }
-}
-
-impl Missed {
-    fn of(error: &Error) -> Self {
-        Self { failure: failure(error), cause: cause(error) }
     }
 }
 

@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, Method};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, Method, StatusCode};
 
 /// Largest body of a read that is kept for sending again; a larger one is streamed, once. Grafana's longest queries
 /// are a few KiB.
@@ -23,6 +23,9 @@ pub(super) const PAUSE_MIN: Duration = Duration::from_millis(50);
 /// See [`PAUSE_MIN`].
 pub(super) const PAUSE_MAX: Duration = Duration::from_millis(400);
 
+/// Length of `Service Unavailable`.
+const NOT_READY_LENGTH: &[u8] = b"19";
+
 /// How an attempt ended without a response head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
@@ -30,6 +33,8 @@ pub(super) enum Failure {
     Unreachable,
     /// An idle connection turned out to be closed before anything was sent on it.
     Unsent,
+    /// Prometheus says that it is starting or stopping, and has not looked at the request.
+    NotReady,
     /// The connection broke after the request may have been sent.
     Broken,
     /// Another member leads now; the request may have been sent.
@@ -64,7 +69,7 @@ impl Tries {
     /// Counts an attempt that failed so. A vain dial costs waiting time instead.
     pub(super) fn count(&mut self, failure: Failure) {
         match failure {
-            Failure::Unreachable => {}
+            Failure::Unreachable | Failure::NotReady => {}
             Failure::Unsent => self.unsent += 1,
             Failure::Broken | Failure::Moved | Failure::Overdue | Failure::ClientBody => self.sends += 1,
         }
@@ -86,9 +91,19 @@ pub(super) fn verdict(failure: Failure, read: bool, tries: Tries) -> Verdict {
         Failure::Broken if may_repeat && tries.sends == 1 => Verdict::Again,
         Failure::Moved if may_repeat => Verdict::Again,
         Failure::Unreachable | Failure::Unsent => Verdict::AfterPause,
-        Failure::Broken if may_repeat => Verdict::AfterPause,
-        Failure::Broken | Failure::Moved | Failure::Overdue | Failure::ClientBody => Verdict::GiveUp,
+        Failure::NotReady | Failure::Broken if may_repeat => Verdict::AfterPause,
+        Failure::NotReady | Failure::Broken | Failure::Moved | Failure::Overdue | Failure::ClientBody => {
+            Verdict::GiveUp
+        }
     }
+}
+
+/// Whether a response is what Prometheus answers to everything while it starts or stops (`testReady` in its `web.go`). A
+/// query's own 503 (a time-out) is JSON.
+pub(super) fn says_not_ready(status: StatusCode, headers: &HeaderMap) -> bool {
+    let is_text = || headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/plain"));
+    let is_short = || headers.get(CONTENT_LENGTH).is_some_and(|value| value.as_bytes() == NOT_READY_LENGTH);
+    status == StatusCode::SERVICE_UNAVAILABLE && is_text() && is_short()
 }
 
 /// Whether the request is a read. Remote read (`/api/v1/read`) is none here: it is no form, and its answer streams.
@@ -160,12 +175,13 @@ mod tests {
 
     #[test]
     fn only_reads_and_what_was_not_sent_go_out_again() {
-        use Failure::{Broken, ClientBody, Moved, Overdue, Unreachable, Unsent};
+        use Failure::{Broken, ClientBody, Moved, NotReady, Overdue, Unreachable, Unsent};
         use Verdict::{AfterPause, Again, GiveUp};
         // (failure, a read's first, its second, its last, a write's first)
         let table = [
             (Unreachable, AfterPause, AfterPause, AfterPause, AfterPause),
             (Unsent, Again, AfterPause, AfterPause, Again),
+            (NotReady, AfterPause, AfterPause, AfterPause, GiveUp),
             (Broken, Again, AfterPause, GiveUp, GiveUp),
             (Moved, Again, Again, GiveUp, GiveUp),
             (Overdue, GiveUp, GiveUp, GiveUp, GiveUp),

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use elector_raft::{Leadership, NodeId};
+use http::HeaderValue;
 use http::Uri;
 use http::uri::{Authority, Scheme};
 
@@ -107,6 +108,18 @@ impl Origin {
             None => authority,
         };
         Some(Self { scheme, authority })
+    }
+
+    /// As a URL without path.
+    pub(super) fn uri(&self) -> Uri {
+        let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query("/");
+        // Cannot fail: nothing is missing.
+        uri.build().unwrap_or_default()
+    }
+
+    /// As the value of `Host`.
+    pub(super) fn host(&self) -> HeaderValue {
+        HeaderValue::from_str(self.authority.as_str()).unwrap_or(HeaderValue::from_static(""))
     }
 }
 

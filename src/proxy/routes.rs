@@ -11,13 +11,13 @@ use std::sync::Arc;
 use elector_raft::Leadership;
 use http::HeaderValue;
 use http::uri::Scheme;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use super::headers::member_token;
 use super::route::{HoldReason, Route, Target, route};
-use super::upstream::{Pools, Upstream};
+use super::upstream::{Pools, UNDER_WAY_MAX, Upstream};
 use crate::prometheus::access::{Access, Accesses, Whose};
 
 /// Where requests go, with the means to get there.
@@ -34,6 +34,10 @@ pub(super) struct Reach {
     /// For requests that have none.
     pub(super) authorization: Option<HeaderValue>,
     pub(super) upstream: Upstream,
+    /// For requests without `Host`.
+    pub(super) host: HeaderValue,
+    /// For requests under way.
+    pub(super) places: Arc<Semaphore>,
 }
 
 /// The destination of the moment; wakes whoever waits when it changes.
@@ -108,7 +112,9 @@ impl Means {
         Destination::To(Reach {
             leader: member_token(&target.leader),
             authorization: access.authorization().filter(|_| self.add_credentials).cloned(),
-            upstream: (self.pools)(tls),
+            upstream: (self.pools)(target.origin.uri(), tls),
+            host: target.origin.host(),
+            places: Arc::new(Semaphore::new(UNDER_WAY_MAX)),
             target,
         })
     }

@@ -1,27 +1,34 @@
 //! Connections to one Prometheus: a pool that lives as long as its target is the target.
 //!
-//! - Inputs: requests with an absolute URI. Outputs: hyper's response future, dropping which closes the connection.
+//! ```text
+//! request -> idle connection, the last used first -> head of the response -> body read whole -> idle again
+//!         \> none: dial -----------------------------^                    \> left before its end: closed
+//! ```
+//!
+//! - Inputs: requests with a path and a `Host`. Outputs: the response, and the [`Lease`] of its connection. Dropping either
+//!   before its time closes the connection.
 //! - A target gets a pool of its own when it becomes the target, so that connections to a pod's old address never
 //!   serve its successor of the same name.
-//! - The client library repeats nothing (`retry_canceled_requests` off): what goes out again is decided in
-//!   [`super::retry`].
+//! - Nothing is repeated here: what goes out again is decided in [`super::retry`].
 //! - A plain target's connections know nothing of TLS; an https target's speak HTTP/1.1 over it, with the configuration that
 //!   the pool was made with: other certificates are another pool.
+//!
+//! Own code, of hyper's connections: docs/decisions/proxy-data-path.md.
 
 use std::error::Error as StdError;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use http::{Request, Uri};
+use futures_util::future::BoxFuture;
+use http::{Request, Response, Uri};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
 use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::connect::{Connect, HttpConnector};
-use hyper_util::client::legacy::{Client, Error, ResponseFuture};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tower_service::Service;
 
 use super::body::Outbound;
@@ -41,53 +48,157 @@ const KEEPALIVE: Duration = Duration::from_secs(5);
 /// Idle connections are closed long before Prometheus closes them (5 minutes, `web.read-timeout`), because a request
 /// on a connection that is being closed is lost.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Idle connections kept to one Prometheus, about 10 KiB each; half of Prometheus' own limit of 512 connections.
-const IDLE_CONNECTIONS_MAX: usize = 256;
+/// Requests under way to one Prometheus, and idle connections kept to it; further requests wait. Prometheus works on 20
+/// queries at once and takes 512 connections, and the sidecars of all members ask the leader's.
+pub(super) const UNDER_WAY_MAX: usize = 128;
 /// Read and write buffer of a connection, and with it the largest response head. hyper's own limit of 400 KiB buys
 /// little speed for its memory.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
+type Sender = SendRequest<Outbound>;
+type Dial = Box<dyn Fn() -> BoxFuture<'static, Result<Sender, BoxError>> + Send + Sync>;
 
-/// Builds pools that share one connector: plain, or with TLS.
-pub(super) type Pools = Arc<dyn Fn(Option<ClientConfig>) -> Upstream + Send + Sync>;
+/// Builds the pool of an origin, which share one connector: plain, or with TLS.
+pub(super) type Pools = Arc<dyn Fn(Uri, Option<ClientConfig>) -> Upstream + Send + Sync>;
 
 /// A pool of connections.
-#[derive(Clone)]
-pub(super) struct Upstream(Arc<dyn Fn(Request<Outbound>) -> ResponseFuture + Send + Sync>);
+pub(super) struct Upstream {
+    dial: Dial,
+    idle: Arc<Idle>,
+}
+
+/// Connections that wait for a request, the last used at the end.
+#[derive(Default)]
+struct Idle(Mutex<Vec<(Sender, Instant)>>);
+
+/// The connection of a response; a lease that is not returned closes it.
+pub(super) struct Lease {
+    sender: Sender,
+    idle: Weak<Idle>,
+}
+
+/// Why there is no response.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SendError {
+    /// No connection could be made.
+    #[error("{}", words(&**.0))]
+    Dial(BoxError),
+    /// The connection was closed before anything of the request was sent.
+    #[error("{}", words(.0))]
+    Unsent(hyper::Error),
+    /// The request may have been sent.
+    #[error("{}", words(.0))]
+    Sent(hyper::Error),
+}
 
 impl Upstream {
-    /// Sends a request on a pooled connection, or on a new one.
-    pub(super) fn send(&self, request: Request<Outbound>) -> ResponseFuture {
-        (self.0)(request)
+    /// Sends a request on an idle connection, or on a new one.
+    pub(super) async fn send(&self, request: Request<Outbound>) -> Result<(Response<Incoming>, Lease), SendError> {
+        let mut sender = match self.idle.take() {
+            Some(sender) => sender,
+            None => (self.dial)().await.map_err(SendError::Dial)?,
+        };
+        match sender.try_send_request(request).await {
+            Ok(response) => Ok((response, Lease { sender, idle: Arc::downgrade(&self.idle) })),
+            Err(mut error) => {
+                // hyper gives a request back only if it had not begun to write it.
+                let is_unsent = error.take_message().is_some();
+                Err(if is_unsent { SendError::Unsent } else { SendError::Sent }(error.into_error()))
+            }
+        }
     }
 }
 
-/// Pools over `connector`.
+impl Idle {
+    /// The connection that was used last and is ready; those that were closed are forgotten.
+    fn take(&self) -> Option<Sender> {
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut place = idle.len();
+        while let Some(before) = place.checked_sub(1) {
+            place = before;
+            if idle[place].0.is_closed() {
+                idle.remove(place);
+            } else if idle[place].0.is_ready() {
+                return Some(idle.remove(place).0);
+            }
+        }
+        None
+    }
+
+    fn put(&self, sender: Sender) {
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < UNDER_WAY_MAX && !sender.is_closed() {
+            idle.push((sender, Instant::now()));
+        }
+    }
+
+    /// Closes what has been idle for too long, until the pool is gone.
+    async fn tidy(idle: Weak<Self>) {
+        loop {
+            tokio::time::sleep(IDLE_TIMEOUT / 2).await;
+            let Some(idle) = idle.upgrade() else { return };
+            let mut idle = idle.0.lock().unwrap_or_else(PoisonError::into_inner);
+            idle.retain(|(sender, since)| !sender.is_closed() && since.elapsed() < IDLE_TIMEOUT);
+        }
+    }
+}
+
+impl Lease {
+    /// The response has been read to its end: its connection may serve another request.
+    pub(super) fn give_back(self) {
+        if let Some(idle) = self.idle.upgrade() {
+            idle.put(self.sender);
+        }
+    }
+}
+
+/// Pools over `connector`. To be used inside a runtime.
 pub(super) fn pools<C>(connector: C) -> Pools
 where
     C: Service<Uri, Response = TokioIo<TcpStream>> + Clone + Send + Sync + 'static,
     C::Error: Into<BoxError>,
     C::Future: Send + 'static,
 {
-    Arc::new(move |tls| match tls {
-        None => pool(DialTimeout { inner: connector.clone() }),
-        Some(tls) => pool(DialTimeout { inner: HttpsConnector::from((connector.clone(), tls)) }),
+    Arc::new(move |origin, tls| match tls {
+        None => pool(origin, connector.clone()),
+        Some(tls) => pool(origin, HttpsConnector::from((connector.clone(), tls))),
     })
 }
 
-fn pool<C>(connector: C) -> Upstream
+fn pool<C>(origin: Uri, connector: C) -> Upstream
 where
-    C: Connect + Clone + Send + Sync + 'static,
+    C: Service<Uri> + Clone + Send + Sync + 'static,
+    C::Response: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
+    C::Error: Into<BoxError>,
+    C::Future: Send + 'static,
 {
-    let client: Client<C, Outbound> = Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
-        .http1_max_buf_size(BUFFER_BYTES_MAX)
-        .retry_canceled_requests(false)
-        .build(connector);
-    Upstream(Arc::new(move |request| client.request(request)))
+    let dial: Dial = Box::new(move || {
+        let connecting = connect(origin.clone(), connector.clone());
+        Box::pin(async move {
+            match tokio::time::timeout(DIAL_TIMEOUT, connecting).await {
+                Ok(connected) => connected,
+                Err(_) => Err(format!("no connection within {DIAL_TIMEOUT:?}, name lookup and TLS included").into()),
+            }
+        })
+    });
+    let idle = Arc::new(Idle::default());
+    tokio::spawn(Idle::tidy(Arc::downgrade(&idle)));
+    Upstream { dial, idle }
+}
+
+async fn connect<C>(origin: Uri, mut connector: C) -> Result<Sender, BoxError>
+where
+    C: Service<Uri> + Send,
+    C::Response: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
+    C::Error: Into<BoxError>,
+{
+    std::future::poll_fn(|context| connector.poll_ready(context)).await.map_err(Into::into)?;
+    let stream = connector.call(origin).await.map_err(Into::into)?;
+    let (sender, connection) = http1::Builder::new().max_buf_size(BUFFER_BYTES_MAX).handshake(stream).await?;
+    // Ends with the sender, or when Prometheus closes it; a request on it hears of the error.
+    tokio::spawn(connection);
+    Ok(sender)
 }
 
 /// Connects by TCP: every wait of a handshake has a bound. `resolver` looks host names up; addresses do not pass through it.
@@ -104,59 +215,27 @@ pub fn connector<R>(resolver: R) -> HttpConnector<R> {
     tcp
 }
 
-/// A connector whose dials end within two seconds.
-#[derive(Clone, Debug)]
-struct DialTimeout<C> {
-    inner: C,
-}
-
-impl<C> Service<Uri> for DialTimeout<C>
-where
-    C: Service<Uri>,
-    C::Error: Into<BoxError>,
-    C::Future: Send + 'static,
-{
-    type Response = C::Response;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<C::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(context).map_err(Into::into)
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let dial = self.inner.call(uri);
-        Box::pin(async move {
-            match tokio::time::timeout(DIAL_TIMEOUT, dial).await {
-                Ok(connected) => connected.map_err(Into::into),
-                Err(_) => Err(format!("no connection within {DIAL_TIMEOUT:?}, name lookup and TLS included").into()),
-            }
-        })
+impl SendError {
+    /// What it means for the request. Everything not known to be unsent counts as sent.
+    pub(super) fn failure(&self) -> Failure {
+        match self {
+            Self::Dial(_) => Failure::Unreachable,
+            Self::Unsent(_) => Failure::Unsent,
+            Self::Sent(error) if error.is_user() => Failure::ClientBody,
+            Self::Sent(_) => Failure::Broken,
+        }
     }
 }
 
-/// What kind of failure an error of the pool is. Everything not known to be unsent counts as sent.
-pub(super) fn failure(error: &Error) -> Failure {
-    if error.is_connect() {
-        return Failure::Unreachable;
-    }
-    match error.source().and_then(|source| source.downcast_ref::<hyper::Error>()) {
-        // hyper gives this only together with the request that it had not begun to write.
-        Some(hyper) if hyper.is_canceled() => Failure::Unsent,
-        Some(hyper) if hyper.is_user() => Failure::ClientBody,
-        _ => Failure::Broken,
-    }
-}
-
-/// An error and what is behind it, without the outermost wrapping, and the way out where TLS failed.
-pub(super) fn cause(error: &Error) -> String {
-    let mut words = Vec::new();
+/// An error and what is behind it, and the way out where TLS failed.
+fn words(error: &(dyn StdError + 'static)) -> String {
+    let mut words = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {
-        words.push(source.to_string());
+        words = format!("{words}: {source}");
         next = source.source();
     }
-    if words.is_empty() { error.to_string() } else { format!("{}{}", words.join(": "), hint(error)) }
+    words + hint(error)
 }
 
 #[cfg(test)]
@@ -165,6 +244,7 @@ mod tests {
 
     use std::convert::Infallible;
     use std::future::{Pending, pending};
+    use std::task::{Context, Poll};
 
     use hyper_util::client::legacy::connect::dns::Name;
 
@@ -191,11 +271,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_dial_ends_in_time_when_the_name_server_is_silent() {
         let begin = tokio::time::Instant::now();
-        let mut request = Request::new(super::super::body::Supply::Whole("x".into()).next().unwrap());
-        *request.uri_mut() = "http://p-1.prom:9090/".parse().unwrap();
-        let error = pools(connector(Silent))(None).send(request).await.unwrap_err();
-        assert_eq!(failure(&error), Failure::Unreachable);
-        assert_eq!(cause(&error), "no connection within 2s, name lookup and TLS included");
+        let request = Request::new(super::super::body::Supply::Whole("x".into()).next().unwrap());
+        let upstream = pools(connector(Silent))("http://p-1.prom:9090/".parse().unwrap(), None);
+        let error = upstream.send(request).await.err().unwrap();
+        assert_eq!(error.failure(), Failure::Unreachable);
+        assert_eq!(error.to_string(), "no connection within 2s, name lookup and TLS included");
         assert_eq!(begin.elapsed(), DIAL_TIMEOUT);
     }
 }

@@ -3,70 +3,54 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use rustix::process::Signal;
-use test_support::cluster::{Cluster, TAKEOVER_MAX};
+use test_support::cluster::{Cluster, Options};
 use test_support::http;
-use test_support::load::Load;
 use test_support::prometheus::Kind;
-use test_support::wait::eventually;
+use test_support::reads::{self, Fault};
 
 use crate::options;
 
-const QUERY: &str = "/api/v1/query?query=up";
-const PER_SECOND: u32 = 50;
+/// The default of `proxy-leader-wait`.
+const HELD_MAX: Duration = Duration::from_secs(5);
 
-/// Full servers, because agents answer no `PromQL`.
-async fn start(label: &'static str) -> Result<Cluster> {
-    let mut options = options(label)?;
-    options.kind = Kind::Server;
-    Cluster::start(&options).await
-}
-
-/// Runs queries through a follower, lets `fault` hit the leader, and fails if one query failed.
-async fn no_failed_query(label: &'static str, fault: fn(&mut Cluster, usize) -> Result<()>) -> Result<()> {
-    let mut cluster = start(label).await?;
-    let leader = cluster.wait_settled().await?;
-    let follower = cluster.follower(leader)?;
-    let old = cluster.tenure()?;
-    let load = Load::start(&cluster.members[follower].sidecar.url(QUERY), PER_SECOND)?;
-    wait_for_answers(&load, &cluster.members[leader].name).await?;
-    fault(&mut cluster, leader)?;
-    let next = cluster.wait_successor(&old).await?;
-    wait_for_answers(&load, &cluster.members[next].name).await?;
-    let report = load.stop().await;
+/// Fails if one read fails, or is held for longer than [`HELD_MAX`].
+async fn no_read_fails(label: &'static str, fault: Fault) -> Result<()> {
+    let report = reads::during(options(label)?, fault).await?;
+    eprintln!("{}: {} reads, the longest took {:?}", fault.name(), report.succeeded, report.slowest);
     ensure!(report.failed == 0, "{} of {} failed: {report:?}", report.failed, report.failed + report.succeeded);
-    cluster.finish()
-}
-
-/// Waits for another hundred answers from `member`.
-async fn wait_for_answers(load: &Load, member: &str) -> Result<()> {
-    let count = || load.report().answered_by.get(member).copied().unwrap_or(0);
-    let enough = count() + 100;
-    eventually(TAKEOVER_MAX, &format!("a hundred answers by {member}"), async || {
-        ensure!(count() >= enough, "{:?}", load.report());
-        Ok(())
-    })
-    .await
+    ensure!(report.slowest < HELD_MAX, "held for too long: {report:?}");
+    Ok(())
 }
 
 #[tokio::test]
-async fn no_query_fails_when_the_leaders_machine_is_lost() -> Result<()> {
-    no_failed_query("proxy-kill", |cluster, leader| cluster.members[leader].kill()).await
+async fn no_read_fails_when_the_leaders_machine_is_lost() -> Result<()> {
+    no_read_fails("proxy-kill", Fault::Killed).await
 }
 
 #[tokio::test]
-async fn no_query_fails_when_the_leader_is_terminated() -> Result<()> {
-    no_failed_query("proxy-term", |cluster, leader| cluster.members[leader].sidecar.signal(Signal::TERM)).await
+async fn no_read_fails_when_the_leader_is_frozen_and_thaws() -> Result<()> {
+    no_read_fails("proxy-pause", Fault::Paused).await
 }
 
 #[tokio::test]
-async fn no_query_fails_when_the_leaders_prometheus_crashes() -> Result<()> {
-    no_failed_query("proxy-crash", |cluster, leader| cluster.members[leader].prometheus.kill()).await
+async fn no_read_fails_when_the_leader_is_cut_off() -> Result<()> {
+    no_read_fails("proxy-isolated", Fault::Isolated).await
+}
+
+#[tokio::test]
+async fn no_read_fails_when_the_leader_is_terminated() -> Result<()> {
+    no_read_fails("proxy-term", Fault::Terminated).await
+}
+
+#[tokio::test]
+async fn no_read_fails_when_the_leaders_prometheus_crashes() -> Result<()> {
+    no_read_fails("proxy-crash", Fault::Crashed).await
 }
 
 #[tokio::test]
 async fn every_member_answers_with_the_leaders_data_by_get_and_by_form() -> Result<()> {
-    let mut cluster = start("proxy-all").await?;
+    // Full servers, because agents answer no `PromQL`.
+    let mut cluster = Cluster::start(&Options { kind: Kind::Server, ..options("proxy-all")? }).await?;
     let leader = cluster.wait_settled().await?;
     let client = http::client(Duration::from_secs(10))?;
     for member in &cluster.members {

@@ -1,4 +1,3 @@
-use axum::response::IntoResponse as _;
 use elector_raft::GroupState;
 use http::header;
 
@@ -53,22 +52,6 @@ async fn refusals_say_what_there_is_instead() {
     let answer = ask(&router, Method::POST, "/_elector/leader", &[]).await;
     assert_eq!(answer.headers[header::ALLOW], "GET,HEAD");
     assert!(answer.body.contains("GET and HEAD"), "{answer:?}");
-}
-
-#[tokio::test]
-async fn with_the_proxy_on_every_other_path_is_its_and_no_elector_path_is() {
-    let (mut inputs, _ends) = inputs(false);
-    inputs.fallback = Some(Arc::new(|client, request: Request| {
-        Box::pin(async move { format!("{client} {} {}", request.method(), request.uri()).into_response() })
-    }));
-    let router = router(shared(inputs));
-    let answer = ask(&router, Method::PUT, "/api/v1/x?a=b%20c", &[]).await;
-    assert_eq!(answer.body, "192.0.2.1:4711 PUT /api/v1/x?a=b%20c");
-    assert_eq!(get(&router, "/").await.body, "192.0.2.1:4711 GET /");
-    assert_eq!(get(&router, "/_electoral").await.body, "192.0.2.1:4711 GET /_electoral");
-    for path in ["/_elector", "/_elector/", "/_elector/x", "/_elector/x/y"] {
-        assert_eq!(get(&router, path).await.status, 404, "{path}");
-    }
 }
 
 #[tokio::test(start_paused = true)]

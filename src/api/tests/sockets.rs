@@ -90,6 +90,104 @@ async fn both_listeners_answer_and_an_ipv4_client_of_the_dual_stack_is_seen_as_i
     served.await.unwrap();
 }
 
+/// A fallback that answers with what it was asked.
+fn echo() -> Fallback {
+    Arc::new(|client, request| {
+        Box::pin(async move { format!("{} {} {}", client.ip(), request.method(), request.uri()).into_response() })
+    })
+}
+
+#[tokio::test]
+async fn with_the_proxy_on_every_other_path_is_its_and_no_elector_path_is() {
+    let (mut inputs, _ends) = inputs(false);
+    inputs.fallback = Some(echo());
+    let (public, _admin, _drain, _served) = start(inputs, Duration::from_secs(5));
+    for path in ["/", "/_electoral", "/api/v1/x?a=b%20c", "/%5felector/healthz", "//_elector/healthz"] {
+        let answer = read(send(public, path).await).await.unwrap();
+        assert!(answer.ends_with(&format!("\r\n\r\n127.0.0.1 GET {path}")), "{answer}");
+    }
+    for path in ["/_elector", "/_elector/", "/_elector/x", "/_elector/x/y", "/_elector?x"] {
+        let answer = read(send(public, path).await).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 404"), "{path}: {answer}");
+    }
+}
+
+/// A client that begins with HTTP/2, and the task that drives its connection.
+async fn http2(
+    address: SocketAddr,
+) -> (hyper::client::conn::http2::SendRequest<Body>, JoinHandle<Result<(), hyper::Error>>) {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let io = hyper_util::rt::TokioIo::new(stream);
+    let (client, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+    (client, tokio::spawn(connection))
+}
+
+fn get(address: SocketAddr, path: &str) -> http::Request<Body> {
+    http::Request::get(format!("http://{address}{path}")).body(Body::empty()).unwrap()
+}
+
+#[tokio::test]
+async fn a_client_may_begin_with_http_2_and_is_asked_to_finish_by_a_drain() {
+    let (mut inputs, _ends) = inputs(false);
+    inputs.fallback = Some(echo());
+    let (public, _admin, drain, served) = start(inputs, Duration::from_secs(30));
+    let (mut client, connection) = http2(public).await;
+    let (endpoint, other) = tokio::join!(
+        client.send_request(get(public, "/_elector/livez")),
+        client.clone().send_request(get(public, "/x"))
+    );
+    assert_eq!(endpoint.unwrap().status(), 200);
+    let other = other.unwrap().into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(other, format!("127.0.0.1 GET http://{public}/x"));
+    drain.cancel();
+    timeout(Duration::from_secs(5), served).await.expect("an idle connection holds nothing up").unwrap();
+    connection.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_preface_may_come_in_pieces_and_what_only_looks_like_one_is_http_1() {
+    let (inputs, _ends) = inputs(false);
+    let (public, _admin, _drain, _served) = start(inputs, Duration::from_secs(5));
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let mut whole = TcpStream::connect(public).await.unwrap();
+    whole.set_nodelay(true).unwrap();
+    for byte in preface {
+        whole.write_all(&[*byte]).await.unwrap();
+    }
+    // An empty SETTINGS frame; the server's own has the same type.
+    whole.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+    let mut frame = [0; 9];
+    timeout(Duration::from_secs(5), whole.read_exact(&mut frame)).await.unwrap().unwrap();
+    assert_eq!(frame[3], 4, "{frame:?}");
+    let mut other = TcpStream::connect(public).await.unwrap();
+    other.write_all(b"PRI * HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+    let answer = timeout(Duration::from_secs(5), read(other)).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
+}
+
+#[tokio::test]
+async fn connections_of_http_2_take_a_part_of_the_places() {
+    let (inputs, _ends) = inputs(false);
+    let (listener, address) = listen::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let limits = Limits { purpose: "test", connections_max: 8, grace: Duration::from_secs(5) };
+    let drain = CancellationToken::new();
+    let served =
+        tokio::spawn(serve::serve(listener, crate::api::public::answers(shared(inputs)), limits, drain.clone()));
+    let mut clients = Vec::new();
+    for number in 1..=3 {
+        let (mut client, _connection) = http2(address).await;
+        let answer =
+            timeout(Duration::from_secs(5), client.send_request(get(address, "/_elector/livez"))).await.unwrap();
+        assert_eq!(answer.is_ok(), number <= 2, "connection {number}: {answer:?}");
+        clients.push(client);
+    }
+    let answer = read(send(address, "/_elector/healthz").await).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    drain.cancel();
+    served.await.unwrap();
+}
+
 #[tokio::test]
 async fn a_drain_takes_no_new_connection_and_lets_open_requests_finish() {
     let (mut inputs, _ends) = inputs(false);
@@ -142,7 +240,7 @@ async fn connections_beyond_the_bound_wait_for_a_place() {
     let limits = Limits { purpose: "test", connections_max: 1, grace: Duration::from_secs(5) };
     let drain = CancellationToken::new();
     let served =
-        tokio::spawn(serve::serve(listener, crate::api::public::router(shared(inputs)), limits, drain.clone()));
+        tokio::spawn(serve::serve(listener, crate::api::public::answers(shared(inputs)), limits, drain.clone()));
     let first = send(address, "/graph").await;
     reached.notified().await;
     let second = tokio::spawn(read(send(address, "/_elector/healthz").await));
@@ -162,7 +260,7 @@ async fn idle_connections_take_half_of_the_places_at_the_most() {
     let limits = Limits { purpose: "test", connections_max: 4, grace: Duration::from_secs(5) };
     let drain = CancellationToken::new();
     let served =
-        tokio::spawn(serve::serve(listener, crate::api::public::router(shared(inputs)), limits, drain.clone()));
+        tokio::spawn(serve::serve(listener, crate::api::public::answers(shared(inputs)), limits, drain.clone()));
     let mut idle = Vec::new();
     // Of four places the accepting one takes one: two are half.
     for number in 1..=9 {

@@ -3,6 +3,8 @@
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
+use super::super::hold::HELD_MAX;
+use super::super::upstream::UNDER_WAY_MAX;
 use super::*;
 
 #[tokio::test]
@@ -36,13 +38,14 @@ async fn without_a_leader_the_answer_is_503_in_words() {
 #[tokio::test]
 async fn held_requests_are_bounded() {
     let sidecar = Sidecar::start(LONG, None).await;
-    let ask = || sidecar.proxy.handle(sidecar.address, Request::default());
-    let mut held: FuturesUnordered<_> = (0..512).map(|_| ask()).collect();
+    let ask = || sidecar.proxy.handle(sidecar.address, Request::new(axum::body::Body::empty()));
+    let mut held: FuturesUnordered<_> = (0..HELD_MAX).map(|_| ask()).collect();
     assert!(futures_util::FutureExt::now_or_never(held.next()).is_none());
     let refused = within(ask()).await;
     assert_eq!(refused.status(), 503);
     let body = axum::body::to_bytes(refused.into_body(), 1000).await.unwrap();
-    assert!(body.starts_with(b"no leader answers, and 512 requests wait for one already"), "{body:?}");
+    let words = format!("no leader answers, and {HELD_MAX} requests wait for one already");
+    assert!(body.starts_with(words.as_bytes()), "{body:?}");
 }
 
 /// A leader that was killed stays the known leader for up to a second: nothing may fail meanwhile, and what was not
@@ -163,6 +166,83 @@ async fn reads_leave_a_hung_leader_when_another_leads() {
             sidecar.lead(2, next.address);
         });
         assert_eq!(body, expected);
+    }
+}
+
+/// What Prometheus answers to everything while it starts or stops.
+const NOT_READY: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n\
+                         content-length: 19\r\n\r\nService Unavailable";
+/// A query that took too long.
+const TIMED_OUT: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: 19\r\n\r\n\
+                         {\"status\":\"error\"}\n";
+
+#[tokio::test]
+async fn a_read_waits_for_a_prometheus_that_is_not_ready_and_for_no_other_503() {
+    for (request, first, expected) in [
+        (get("/"), NOT_READY, "ready"),
+        (form("/api/v1/query", "query=up"), NOT_READY, "ready"),
+        (get("/"), TIMED_OUT, "{\"status\":\"error\"}\n"),
+        (form("/api/v1/write", "samples"), NOT_READY, "Service Unavailable"),
+    ] {
+        let prometheus = Prometheus::start(move |number, mut conn| async move {
+            let head = conn.head().await;
+            conn.body(&head).await;
+            conn.write(&if number == 0 { first.to_owned() } else { ok("ready") }).await;
+        })
+        .await;
+        let sidecar = Sidecar::following(prometheus.address).await;
+        assert_eq!(sidecar.ask(&request).await.1, expected, "{request}");
+    }
+}
+
+#[tokio::test]
+async fn a_prometheus_that_does_not_become_ready_is_503_in_words() {
+    let prometheus = Prometheus::start(|_, mut conn| async move {
+        conn.head().await;
+        conn.write(NOT_READY).await;
+    })
+    .await;
+    let sidecar = Sidecar::start(SHORT, None).await;
+    sidecar.lead(1, prometheus.address);
+    let (head, body) = sidecar.ask(get("/")).await;
+    assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("retry-after"), "{head}");
+    assert_eq!(
+        body,
+        "Prometheus of leader p-1 has been starting or stopping for 200ms; if that goes on, see its log, and /-/ready there\n"
+    );
+}
+
+/// As many requests as may be are under way to a hung leader; a further one waits, and does not get lost there.
+#[tokio::test]
+async fn requests_under_way_are_bounded_and_those_that_wait_go_to_the_next_leader() {
+    let (hung, next) = (Prometheus::silent().await, Prometheus::answering("next").await);
+    let sidecar = Sidecar::following(hung.address).await;
+    let queued = || sidecar.proxy.metrics().queued_now.get();
+    let mut under_way = Vec::new();
+    for _ in 0..UNDER_WAY_MAX {
+        let mut client = sidecar.client().await;
+        client.write(&get("/")).await;
+        under_way.push(client);
+    }
+    eventually("all of them reach Prometheus", || hung.connections() == UNDER_WAY_MAX).await;
+    let waits = form("/api/v1/write", "samples");
+    let ((head, body), ()) = tokio::join!(sidecar.ask(&waits), async {
+        eventually("one more waits", || queued() == 1).await;
+        sidecar.lead(2, next.address);
+    });
+    assert!(head.starts_with("HTTP/1.1 200 ") && body == "next", "{head}{body}");
+    assert_eq!(hung.connections(), UNDER_WAY_MAX);
+    for mut client in under_way {
+        assert!(client.head().await.starts_with("HTTP/1.1 200 "));
+    }
+}
+
+#[tokio::test]
+async fn a_place_is_given_back_at_the_end_of_a_response() {
+    let prometheus = Prometheus::answering("ok").await;
+    let sidecar = Sidecar::following(prometheus.address).await;
+    for _ in 0..=UNDER_WAY_MAX {
+        assert_eq!(sidecar.ask(get("/")).await.1, "ok");
     }
 }
 

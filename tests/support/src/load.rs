@@ -29,6 +29,20 @@ pub struct LoadReport {
     pub answered_by: BTreeMap<String, u64>,
 }
 
+impl LoadReport {
+    /// Takes another one in.
+    pub fn add(&mut self, other: Self) {
+        self.succeeded += other.succeeded;
+        self.failed += other.failed;
+        self.slowest = self.slowest.max(other.slowest);
+        for (all, counts) in [(&mut self.failures, other.failures), (&mut self.answered_by, other.answered_by)] {
+            for (what, count) in counts {
+                *all.entry(what).or_default() += count;
+            }
+        }
+    }
+}
+
 /// Sends until it is stopped or dropped.
 #[derive(Debug)]
 pub struct Load {

@@ -8,7 +8,7 @@
 //! Both groups run at the same time on the same machine and suffer the same fault at the same moment.
 
 use std::net::Ipv4Addr;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use rustix::process::Signal;
