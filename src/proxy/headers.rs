@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn a_request_loses_the_fields_of_its_connection_and_gains_two() {
         let added = [("x-forwarded-for", "10.0.0.9"), ("x-prometheus-elector-via", "p-0")];
-        let table: [Case; 9] = [
+        let table: [Case; 10] = [
             (&[], &added),
             (
                 &[("host", "grafana:80"), ("accept-encoding", "gzip")],
@@ -132,6 +132,16 @@ mod tests {
                 &added,
             ),
             (&[("te", "gzip")], &added),
+            (
+                &[("forwarded", "for=1.1.1.1;proto=https"), ("x-forwarded-host", "a"), ("x-forwarded-proto", "https")],
+                &[
+                    ("forwarded", "for=1.1.1.1;proto=https"),
+                    added[0],
+                    ("x-forwarded-host", "a"),
+                    ("x-forwarded-proto", "https"),
+                    added[1],
+                ],
+            ),
             (
                 &[("te", "gzip, Trailers"), ("trailer", "x-sum")],
                 &[("connection", "te"), ("te", "trailers"), ("trailer", "x-sum"), added[0], added[1]],

@@ -4,13 +4,14 @@
 //! watch<Leadership> -> route (pure) -> routes: one connection pool per target -> watch<Destination>
 //!     watch<Access> ----------------------^
 //!                                                                                     |
-//! request -> headers (pure) -> hold until somebody leads -> send -> head -> response, streamed
+//! request -> headers (pure) -> hold until somebody leads -> place -> send -> head -> response, streamed
 //!                                   ^                         |
 //!                                   +---- retry (pure) <------+ no answer, or leadership moved
 //! ```
 //!
 //! - Inputs: a request, the client's address, the leadership watch, a resolver for the leader's host name.
-//! - Passed on as they are: method, path, query, body, trailers, status, `Host`. Only scheme and host of the target
+//! - Passed on as they are: method, path, query, body, trailers, status, `Host`, `Forwarded` and `X-Forwarded-*`, except that
+//!   the client is added to `X-Forwarded-For`. Only scheme and host of the target
 //!   URL count: a path in `advertise-prometheus-url` is not joined (as in the Lease-based tool), so with
 //!   `--web.route-prefix` the client's path carries the prefix, as it would without the proxy.
 //! - Invariants: a request that may have reached Prometheus is sent again only if it is a read; a body is not read

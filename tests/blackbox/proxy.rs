@@ -1,12 +1,16 @@
 //! Queries through any sidecar reach the leader's Prometheus, also while leadership moves.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use http_body_util::BodyExt as _;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use test_support::cluster::{Cluster, Options};
 use test_support::http;
 use test_support::prometheus::Kind;
 use test_support::reads::{self, Fault};
+use tokio::net::TcpStream;
 
 use crate::options;
 
@@ -48,7 +52,7 @@ async fn no_read_fails_when_the_leaders_prometheus_crashes() -> Result<()> {
 }
 
 #[tokio::test]
-async fn every_member_answers_with_the_leaders_data_by_get_and_by_form() -> Result<()> {
+async fn every_member_answers_with_the_leaders_data_by_get_by_form_and_over_http_2() -> Result<()> {
     // Full servers, because agents answer no `PromQL`.
     let mut cluster = Cluster::start(&Options { kind: Kind::Server, ..options("proxy-all")? }).await?;
     let leader = cluster.wait_settled().await?;
@@ -66,8 +70,22 @@ async fn every_member_answers_with_the_leaders_data_by_get_and_by_form() -> Resu
         check_leader_header(&by_form, &cluster.members[leader].name)?;
         let answer = by_form.text().await?;
         ensure!(answer.contains("\"7\""), "{answer}");
+        let over_http2 = over_http2(member.sidecar.api, "/api/v1/query?query=vector(8)").await?;
+        ensure!(over_http2.contains("\"8\""), "{over_http2}");
     }
     cluster.finish()
+}
+
+/// Asks with HTTP/2 from the first byte.
+async fn over_http2(address: SocketAddr, path: &str) -> Result<String> {
+    let io = TokioIo::new(TcpStream::connect(address).await?);
+    let (mut client, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await?;
+    let connection = tokio::spawn(connection);
+    let request = hyper::Request::get(format!("http://{address}{path}")).body(String::new())?;
+    let answer = client.send_request(request).await?.into_body().collect().await?.to_bytes();
+    drop(client);
+    connection.await??;
+    Ok(String::from_utf8(answer.into())?)
 }
 
 const FORM: &str = "application/x-www-form-urlencoded";

@@ -67,7 +67,7 @@ impl Fault {
     }
 }
 
-/// Starts a group, lets the fault hit its leader under [`PER_SECOND`] reads through every other member, and tells what became
+/// Starts a group, lets the fault hit its leader under 200 reads a second through every other member, and tells what became
 /// of them all, up to some time after the takeover.
 pub async fn during(options: Options, fault: Fault) -> Result<LoadReport> {
     // Full servers, because agents answer no PromQL.

@@ -10,7 +10,7 @@ use test_support::receiver::Receiver;
 use test_support::receiver::behaviour::Behaviour;
 
 use crate::gaps::{self, Cost};
-use crate::load::{self, TEN_THOUSANDS_PER_SECOND};
+use crate::load::{self, LEAD, TEN_THOUSANDS_PER_SECOND};
 use crate::{mebibytes, percentile, print_table, progress, progress_end};
 
 /// Scrape intervals.
@@ -67,9 +67,9 @@ pub(crate) async fn load(binary: &Path) -> Result<()> {
     receiver.set(Behaviour::Sink);
     progress("the writer's gate under load");
     let remote = format!("http://{}/api/v1/write", receiver.address);
-    let writer = load::run(&cluster, leader, Some(&remote)).await.context("the writer under load")?;
+    let writer = load::run(&cluster, leader, Some(&remote), LEAD).await.context("the writer under load")?;
     progress("a standby's gate under load");
-    let standby = load::run(&cluster, cluster.follower(leader)?, None).await.context("a standby under load")?;
+    let standby = load::run(&cluster, cluster.follower(leader)?, None, LEAD).await.context("a standby under load")?;
     progress_end();
     cluster.end();
     let times = |mut times: Vec<Duration>| {

@@ -18,8 +18,8 @@ use tokio::task::JoinSet;
 const SAMPLES_PER_REQUEST: u32 = 2_000;
 const PERIOD: Duration = Duration::from_millis(20);
 const REQUESTS: u32 = 500;
-/// Making them takes a while, longer on a busy machine.
-const LEAD: Duration = Duration::from_secs(30);
+/// Making them takes a while on an idle machine.
+pub(crate) const LEAD: Duration = Duration::from_secs(30);
 /// Samples a second, in units of ten thousand.
 pub(crate) const TEN_THOUSANDS_PER_SECOND: f64 = 10.0;
 
@@ -40,17 +40,17 @@ pub(crate) struct Load {
     pub(crate) body_bytes: usize,
 }
 
-/// Puts load on one member's gate, and the same on the remote where it is given.
-pub(crate) async fn run(cluster: &Cluster, index: usize, remote: Option<&str>) -> Result<Load> {
+/// Puts load on one member's gate, and the same on the remote where it is given. It is made in the time of `lead`.
+pub(crate) async fn run(cluster: &Cluster, index: usize, remote: Option<&str>, lead: Duration) -> Result<Load> {
     let member = &cluster.members[index];
     let gate = member.sidecar.flags.get("admin-listen-address").context("no gate")?;
     let url = format!("http://{gate}/write/main");
     let id = member.sidecar.id().context("not running")?;
     // Made for the times at which they will be sent.
-    let (first, start) = (SystemTime::now() + LEAD, Instant::now() + LEAD);
+    let (first, start) = (SystemTime::now() + lead, Instant::now() + lead);
     let bodies = tokio::task::spawn_blocking(move || bodies(first)).await??;
     let body_bytes = bodies.iter().map(Vec::len).sum::<usize>() / bodies.len();
-    ensure!(Instant::now() < start, "making the requests took longer than {LEAD:?}");
+    ensure!(Instant::now() < start, "making the requests took longer than {lead:?}");
     tokio::time::sleep_until(start.into()).await;
     let before = Usage::read(id)?;
     let (through, direct) = send_all(bodies, &url, remote).await?;

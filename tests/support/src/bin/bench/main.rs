@@ -1,12 +1,14 @@
 //! `make bench`: takeover, footprint and rendering in numbers, beside those of the Lease-based tool; the gate beside none; the
-//! proxy beside nginx.
+//! proxy beside nginx; the group under load.
 
 mod footprint;
 mod gaps;
 mod gate;
 mod load;
 mod proxy;
+mod starved;
 mod takeover;
+mod wrk;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
@@ -46,6 +48,8 @@ enum Part {
     Load,
     /// The proxy beside nginx
     Proxy,
+    /// Whether the group feels load
+    Starved,
 }
 
 /// Rows of the final table.
@@ -94,6 +98,10 @@ async fn bench(arguments: &Arguments) -> Result<()> {
     }
     if is_wanted(Part::Proxy) {
         proxy::compare(&binary).await?;
+        proxy::takeovers(&binary).await?;
+    }
+    if is_wanted(Part::Starved) {
+        starved::measure(&binary).await?;
     }
     Ok(())
 }

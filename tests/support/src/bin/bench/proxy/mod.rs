@@ -10,7 +10,6 @@
 //! medians.
 
 mod nginx;
-mod wrk;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -22,16 +21,18 @@ use test_support::cluster::{Cluster, Discovery, Options};
 use test_support::net::Block;
 use test_support::procfs::{Usage, reset_peak};
 use test_support::prometheus::Kind;
+use test_support::reads::{self, Fault};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use self::nginx::Nginx;
-use self::wrk::{Load, Outcome};
+use crate::wrk::{Load, Outcome};
 use crate::{mebibytes, print_table, progress, progress_end};
 
 /// Rounds of each load, and how long one lasts.
 const ROUNDS: usize = 3;
 const ROUND: Duration = Duration::from_secs(4);
-/// Connections that say nothing.
+/// Connections that are kept and say nothing more.
 const IDLE_CONNECTIONS: usize = 1_000;
 /// Body of a small answer: that of an instant query.
 const SMALL: &str = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"__name__":"up","instance":"a:9100","job":"node"},"value":[1750000000.000,"1"]}]}}"#;
@@ -101,12 +102,12 @@ pub(crate) async fn compare(binary: &Path) -> Result<()> {
             Way { name: "sidecar", address: sidecar.api, id: Some(sidecar.id().context("not running")?) },
             Way { name: "nginx", address: block.target(), id: Some(proxy.id()) },
         ];
+        // First: what load has left in the heap does not count.
+        let idle = if is_files { idle_connections(&ways[1..]).await? } else { Vec::new() };
         for asked in asked {
             rows.extend(side_by_side(asked, &ways).await?);
         }
-        if is_files {
-            rows.extend(idle_connections(&ways[1..]).await?);
-        }
+        rows.extend(idle);
         cluster.finish()?;
         drop(proxy);
     }
@@ -166,24 +167,47 @@ async fn round(asked: &Asked, way: &Way) -> Result<Round> {
     Ok(Round { outcome, cpu: after.cpu.saturating_sub(before.cpu), peak_bytes: after.peak_bytes })
 }
 
-/// What connections cost that say nothing.
+/// What connections cost that have asked something once and are kept.
 async fn idle_connections(proxies: &[Way]) -> Result<Vec<Vec<String>>> {
+    let request = format!("GET {} HTTP/1.1\r\nhost: bench\r\n\r\n", OF_FILES[0].path);
     let mut rows = Vec::new();
     for way in proxies {
         let id = way.id.context("a proxy")?;
-        reset_peak(id)?;
+        let before = Usage::read(id)?.resident_bytes;
         let mut connections = Vec::new();
         for _ in 0..IDLE_CONNECTIONS {
-            connections.push(TcpStream::connect(way.address).await?);
+            let mut connection = TcpStream::connect(way.address).await?;
+            connection.write_all(request.as_bytes()).await?;
+            let mut answer = Vec::new();
+            while !answer.ends_with(SMALL.as_bytes()) {
+                ensure!(connection.read_buf(&mut answer).await? > 0, "{} closes a connection", way.name);
+            }
+            connections.push(connection);
         }
-        // The last ones are accepted a little later than they are connected.
-        tokio::time::sleep(Duration::from_millis(500)).await;
         let name = if rows.is_empty() { "1,000 idle connections" } else { "" };
         let mut row = vec![String::new(); 7];
-        (row[0], row[1], row[6]) = (name.into(), way.name.into(), mebibytes(Usage::read(id)?.peak_bytes));
+        let after = Usage::read(id)?.resident_bytes;
+        (row[0], row[1], row[6]) =
+            (name.into(), way.name.into(), format!("{} -> {}", mebibytes(before), mebibytes(after)));
         rows.push(row);
     }
     Ok(rows)
+}
+
+/// Prints what becomes of reads while the leader goes away.
+pub(crate) async fn takeovers(binary: &Path) -> Result<()> {
+    let mut rows = Vec::new();
+    for fault in Fault::ALL {
+        progress(fault.name());
+        let options = Options { print_logs: false, ..Options::new("bench-reads", binary) };
+        let report = reads::during(options, fault).await.context(fault.name())?;
+        let all = report.succeeded + report.failed;
+        let longest = format!("{:.1} s", report.slowest.as_secs_f64());
+        rows.push(vec![fault.name().into(), all.to_string(), report.failed.to_string(), longest]);
+    }
+    progress_end();
+    print_table(&["200 reads/s through each other member", "reads", "failed", "longest"], rows);
+    Ok(())
 }
 
 impl Round {

@@ -13,32 +13,32 @@ end
 "#;
 
 /// What is asked of one address.
-pub(super) struct Load<'a> {
-    pub(super) url: &'a str,
-    pub(super) connections: u32,
+pub(crate) struct Load<'a> {
+    pub(crate) url: &'a str,
+    pub(crate) connections: u32,
 }
 
 /// What became of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Outcome {
-    pub(super) requests: u64,
-    pub(super) duration: Duration,
-    pub(super) p50: Duration,
-    pub(super) p99: Duration,
+pub(crate) struct Outcome {
+    pub(crate) requests: u64,
+    pub(crate) duration: Duration,
+    pub(crate) p50: Duration,
+    pub(crate) p99: Duration,
     /// Without an answer, or with another status than 2xx and 3xx.
-    pub(super) failed: u64,
+    pub(crate) failed: u64,
 }
 
 impl Outcome {
     #[expect(clippy::cast_precision_loss, reason = "numbers of requests are small")]
-    pub(super) fn per_second(&self) -> f64 {
+    pub(crate) fn per_second(&self) -> f64 {
         self.requests as f64 / self.duration.as_secs_f64()
     }
 }
 
 impl Load<'_> {
     /// Asks for so long.
-    pub(super) async fn run(&self, duration: Duration) -> Result<Outcome> {
+    pub(crate) async fn run(&self, duration: Duration) -> Result<Outcome> {
         let dir = tempfile::tempdir()?;
         let script = dir.path().join("report.lua");
         std::fs::write(&script, REPORT)?;
