@@ -1,5 +1,7 @@
 //! Metrics of the proxy.
 
+use std::sync::OnceLock;
+
 use http::StatusCode;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -8,12 +10,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 /// Counters and gauges of the proxy. Cheap to clone: the clones share their values.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ProxyMetrics {
     /// `prometheus_elector_proxy_requests_total`.
     requests: Family<RequestLabels, Counter>,
     /// Its members, by [`Answered`] and class of the status: looked up once.
-    answered: [[Counter; CLASSES.len()]; TARGETS.len()],
+    answered: [[OnceLock<Counter>; CLASSES.len()]; TARGETS.len()],
     /// `prometheus_elector_proxy_held_requests`.
     pub(super) held_now: Gauge,
     /// `prometheus_elector_proxy_queued_requests`.
@@ -47,23 +49,6 @@ struct RequestLabels {
 const TARGETS: [&str; 3] = ["local", "leader", "none"];
 /// Values of `code`: the classes of a status, from 100 on.
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-
-impl Default for ProxyMetrics {
-    fn default() -> Self {
-        let requests = Family::<RequestLabels, Counter>::default();
-        let answered =
-            TARGETS.map(|target| CLASSES.map(|code| requests.get_or_create_owned(&RequestLabels { target, code })));
-        Self {
-            requests,
-            answered,
-            held_now: Gauge::default(),
-            queued_now: Gauge::default(),
-            holds: Counter::default(),
-            retries: Counter::default(),
-            cut: Counter::default(),
-        }
-    }
-}
 
 impl ProxyMetrics {
     /// Adds all families to `registry`, under their full names.
@@ -102,6 +87,7 @@ impl ProxyMetrics {
 
     pub(crate) fn answered(&self, by: Answered, status: StatusCode) {
         let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1;
-        self.answered[by as usize][class].inc();
+        let labels = RequestLabels { target: TARGETS[by as usize], code: CLASSES[class] };
+        self.answered[by as usize][class].get_or_init(|| self.requests.get_or_create_owned(&labels)).inc();
     }
 }
