@@ -41,7 +41,7 @@ const HTTP2_AGE_MAX: Duration = HEAD_TIMEOUT;
 /// HTTP/2 connections take one place in so many; further ones are refused.
 const HTTP2_SHARE: usize = 4;
 /// Requests at once on an HTTP/2 connection.
-const HTTP2_STREAMS_MAX: u32 = 64;
+const HTTP2_STREAMS_MAX: u32 = 16;
 /// What an HTTP/2 client sends first (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Pause until the rest of a begun preface is looked for.

@@ -88,6 +88,14 @@ impl Nemesis {
 
     fn terminate(&mut self) -> bool {
         let Some(id) = self.running() else { return false };
+        let after = self.time(5_100..9_000);
+        let due = executor::now() + after;
+        let start = move || {
+            world::with(|world| {
+                world.set_eligible(id, true);
+                world.start_wanted(id);
+            });
+        };
         let Some((life, handle)) = world::with(|world| {
             world.set_eligible(id, false);
             let process = world.machines[id.0].process.as_ref()?;
@@ -103,15 +111,13 @@ impl Nemesis {
                         world.kill(id, Crash::Before);
                     }
                 });
+                // A process that was stopped for a while ends later than it was told to.
+                if executor::now() >= due {
+                    later(after - 5 * SECOND, start);
+                }
             });
         });
-        let after = self.time(5_100..9_000);
-        later(after, move || {
-            world::with(|world| {
-                world.set_eligible(id, true);
-                world.start_wanted(id);
-            });
-        });
+        later(after, start);
         true
     }
 

@@ -188,10 +188,10 @@ impl Nemesis {
             let is_blank = |other: &&MachineId| **other != id && world.checkers.is_blank(**other);
             let blank: Vec<MachineId> = self.wanted.iter().filter(is_blank).copied().collect();
             let formed = blank.len() < self.wanted.len();
-            // A new member is told the new number; one that runs knows that of its own start.
-            let number = if self.wanted.contains(&id) { self.wanted.len() } else { self.wanted.len() + 1 };
+            // A new member is told the new number, one that starts again the present one; one that runs knows that of its own start.
+            let number = if self.wanted.contains(&id) { world.expect } else { world.expect.max(self.wanted.len() + 1) };
             let told = blank.iter().map(|other| world.machines[other.0].expect);
-            let expect = told.chain([world.expect.max(number)]).min().unwrap_or(1);
+            let expect = told.chain([number]).min().unwrap_or(1);
             !formed || blank.len() + 1 < expect / 2 + 1
         })
     }
