@@ -90,12 +90,7 @@ impl Nemesis {
         let Some(id) = self.running() else { return false };
         let after = self.time(5_100..9_000);
         let due = executor::now() + after;
-        let start = move || {
-            world::with(|world| {
-                world.set_eligible(id, true);
-                world.start_wanted(id);
-            });
-        };
+        let start = move || world::with(|world| world.start_fit(id));
         let Some((life, handle)) = world::with(|world| {
             world.set_eligible(id, false);
             let process = world.machines[id.0].process.as_ref()?;

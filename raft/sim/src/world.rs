@@ -260,6 +260,12 @@ impl World {
         self.all().filter(|id| self.is_up(*id)).collect()
     }
 
+    /// Starts it if it should run, with a Prometheus that is well.
+    pub(crate) fn start_fit(&mut self, id: MachineId) {
+        self.set_eligible(id, true);
+        self.start_wanted(id);
+    }
+
     pub(crate) fn set_eligible(&mut self, id: MachineId, eligible: bool) {
         let machine = &mut self.machines[id.0];
         machine.eligible = eligible;
