@@ -20,6 +20,15 @@ fn start(inputs: ApiInputs, grace: Duration) -> (SocketAddr, SocketAddr, Cancell
     (public, admin, drain.clone(), tokio::spawn(api.serve(inputs, drain.into(), grace)))
 }
 
+/// The public listener alone, with so many places.
+fn start_bounded(inputs: ApiInputs, connections_max: usize) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
+    let (listener, address) = listen::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let limits = Limits { purpose: "test", connections_max, grace: Duration::from_secs(5) };
+    let drain = CancellationToken::new();
+    let answers = crate::api::public::answers(shared(inputs));
+    (address, drain.clone(), tokio::spawn(serve::serve(listener, answers, limits, drain)))
+}
+
 async fn send(address: SocketAddr, path: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
@@ -169,11 +178,7 @@ async fn a_preface_may_come_in_pieces_and_what_only_looks_like_one_is_http_1() {
 #[tokio::test]
 async fn connections_of_http_2_take_a_part_of_the_places() {
     let (inputs, _ends) = inputs(false);
-    let (listener, address) = listen::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let limits = Limits { purpose: "test", connections_max: 8, grace: Duration::from_secs(5) };
-    let drain = CancellationToken::new();
-    let served =
-        tokio::spawn(serve::serve(listener, crate::api::public::answers(shared(inputs)), limits, drain.clone()));
+    let (address, drain, served) = start_bounded(inputs, 8);
     let mut clients = Vec::new();
     for number in 1..=3 {
         let (mut client, _connection) = http2(address).await;
@@ -236,11 +241,7 @@ async fn connections_beyond_the_bound_wait_for_a_place() {
     let (mut inputs, _ends) = inputs(false);
     let (fallback, reached, go) = held();
     inputs.fallback = Some(fallback);
-    let (listener, address) = listen::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let limits = Limits { purpose: "test", connections_max: 1, grace: Duration::from_secs(5) };
-    let drain = CancellationToken::new();
-    let served =
-        tokio::spawn(serve::serve(listener, crate::api::public::answers(shared(inputs)), limits, drain.clone()));
+    let (address, drain, served) = start_bounded(inputs, 1);
     let first = send(address, "/graph").await;
     reached.notified().await;
     let second = tokio::spawn(read(send(address, "/_elector/healthz").await));
@@ -256,11 +257,7 @@ async fn connections_beyond_the_bound_wait_for_a_place() {
 #[tokio::test]
 async fn idle_connections_take_half_of_the_places_at_the_most() {
     let (inputs, _ends) = inputs(false);
-    let (listener, address) = listen::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let limits = Limits { purpose: "test", connections_max: 4, grace: Duration::from_secs(5) };
-    let drain = CancellationToken::new();
-    let served =
-        tokio::spawn(serve::serve(listener, crate::api::public::answers(shared(inputs)), limits, drain.clone()));
+    let (address, drain, served) = start_bounded(inputs, 4);
     let mut idle = Vec::new();
     // Of four places the accepting one takes one: two are half.
     for number in 1..=9 {

@@ -75,7 +75,8 @@ pub(crate) async fn measure(binary: &Path) -> Result<()> {
         vec![idle.row("idle"), loaded.row("proxies and gates saturated"), busy.row("and both cores busy from outside")],
     );
     println!(
-        "{} election(s) in all. wrk over {CONNECTIONS} connections to each of 3 members, two gates at 100,000 samples/s, {} s each.",
+        "{} election(s) in all. wrk over {CONNECTIONS} connections to each of 3 members for {} s in each phase, two gates at\n\
+         100,000 samples/s for the last ten seconds or so of them.",
         tenures.len(),
         PHASE.as_secs()
     );
