@@ -269,6 +269,33 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_is_closed_in_time_and_a_closed_one_is_not_used() {
+        let connect = async || {
+            let (near, far) = tokio::io::duplex(1024);
+            let (sender, connection) = http1::handshake(TokioIo::new(near)).await.unwrap();
+            tokio::spawn(connection);
+            tokio::task::yield_now().await;
+            (sender, far)
+        };
+        let idle = Arc::new(Idle::default());
+        let tidy = tokio::spawn(Idle::tidy(Arc::downgrade(&idle)));
+        let (sender, _far) = connect().await;
+        idle.put(sender);
+        tokio::time::sleep(IDLE_TIMEOUT * 9 / 10).await;
+        let sender = idle.take().expect("not idle for long enough");
+        idle.put(sender);
+        tokio::time::sleep(IDLE_TIMEOUT + IDLE_TIMEOUT / 2).await;
+        assert!(idle.take().is_none());
+        let (sender, far) = connect().await;
+        idle.put(sender);
+        drop(far);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(idle.take().is_none());
+        drop(idle);
+        tidy.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_dial_ends_in_time_when_the_name_server_is_silent() {
         let begin = tokio::time::Instant::now();
         let request = Request::new(super::super::body::Supply::Whole("x".into()).next().unwrap());
