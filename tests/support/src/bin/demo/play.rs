@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 use test_support::cluster::{Cluster, GROUP, TAKEOVER_MAX};
-use test_support::load::Load;
+use test_support::load::{Load, LoadReport};
 use test_support::prometheus::Executable;
 use test_support::receiver::Receiver;
 use test_support::receiver::analysis::{Turn, largest_gap, requests_after, turns};
@@ -42,16 +42,27 @@ impl Play {
     /// The whole play, up to the summary.
     pub(crate) async fn run(&mut self, prometheus: &Executable) -> Result<()> {
         let leader = self.form(prometheus).await?;
-        let follower = self.cluster.follower(leader)?;
-        let name = self.name(follower);
-        let load = Load::start(&self.cluster.members[follower].sidecar.url(QUERY), QUERIES_PER_SECOND)?;
-        self.screen.done(&format!("{QUERIES_PER_SECOND} queries per second through {name}'s proxy: GET {QUERY}"));
+        let load = self.ask_beside(leader)?;
         self.screen.line("  (agents answer no PromQL; the answer comes from the leader's own Prometheus)");
         let victim = self.name(leader);
         self.act(&load, ACT, &format!("kill -9 {victim}'s sidecar")).await;
         let leader = self.lose_sidecar(&load, leader).await?;
+        // The one that was asked may lead now, and is about to be killed.
+        let asked_before = load.stop().await;
+        let load = self.ask_beside(leader)?;
         self.lose_remote(&load, leader).await?;
-        self.summary(load).await
+        let mut asked = load.stop().await;
+        asked.add(asked_before);
+        self.summary(&asked)
+    }
+
+    /// Sends queries through another member than the leader.
+    fn ask_beside(&mut self, leader: usize) -> Result<Load> {
+        let follower = self.cluster.follower(leader)?;
+        let name = self.name(follower);
+        let load = Load::start(&self.cluster.members[follower].sidecar.url(QUERY), QUERIES_PER_SECOND)?;
+        self.screen.done(&format!("{QUERIES_PER_SECOND} queries per second through {name}'s proxy: GET {QUERY}"));
+        Ok(load)
     }
 
     /// Starts everything and tells about it. Returns the leader.
@@ -136,7 +147,7 @@ impl Play {
     }
 
     /// What came out. An error if a query failed, two replicas wrote at once, or a series has a gap.
-    async fn summary(&mut self, load: Load) -> Result<()> {
+    fn summary(&mut self, report: &LoadReport) -> Result<()> {
         self.screen.keep_block();
         self.cluster.sampler.verdict()?;
         let turns = turns(&self.receiver.requests())?;
@@ -149,7 +160,6 @@ impl Play {
         let (series, gap_ms) = (grouped(stored.len() as u64), grouped(millis(gap)));
         self.screen
             .done(&format!("no gap in any of {series} series: scraped every 1,000 ms, the largest is {gap_ms} ms"));
-        let report = load.stop().await;
         let sent = grouped(report.succeeded + report.failed);
         if report.failed > 0 {
             self.screen.failed(&format!("queries: {sent} sent, {} failed: {:?}", report.failed, report.failures));
