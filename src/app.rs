@@ -26,7 +26,7 @@ use crate::api::{Api, ApiInputs, Drain, Fallback, listen};
 use crate::config::{GroupSettings, InitSettings, Settings};
 use crate::discovery::{DialResolver, Discovery};
 use crate::gate::Gate;
-use crate::metrics::{Metrics, NotifierMetrics};
+use crate::metrics::{GroupMetrics, Metrics, NotifierMetrics};
 use crate::prometheus::access::{AccessFiles, Accesses};
 use crate::prometheus::client::LocalClient;
 use crate::prometheus::file;
@@ -95,7 +95,9 @@ impl App {
             format!("raft-listen-address {}: cannot listen; is another process using it?", settings.group.listen)
         })?;
         let member = advertised(settings.group.member.clone(), api.public_addr, raft_addr);
-        let (handle, ends) = GroupHandle::new();
+        let (handle, mut ends) = GroupHandle::new();
+        let group_metrics = GroupMetrics::default();
+        ends.observer = Arc::new(group_metrics.clone());
         let notifier = NotifierMetrics::default();
         let access = AccessFiles::read(settings.access)?;
         let client = settings.role.as_ref().map(|role| local_client(role, access.accesses())).transpose()?;
@@ -111,6 +113,7 @@ impl App {
         log_start(&member, &api, raft_addr);
         let (role_handle, role) = role.unzip();
         let mut metrics = Metrics::new(&member.name, &handle, role_handle.as_ref().map(|role| (role, &notifier)));
+        metrics.register_group(&group_metrics);
         metrics.register_discovery(lookups);
         register_parts(&mut metrics, gate.as_ref(), settings.runtime_metrics);
         let fallback =

@@ -129,8 +129,9 @@ async fn run(
     stopped: watch::Receiver<bool>,
 ) -> Result<(), GroupError> {
     let setup = |error: &dyn std::fmt::Display| GroupError::Setup(error.to_string());
-    let transport = HttpTransport::new(config.token.clone(), config.resolver, config.timing.retry_period)
-        .map_err(|error| setup(&error))?;
+    let (timeout, observer) = (config.timing.retry_period, ends.observer.clone());
+    let transport =
+        HttpTransport::new(config.token.clone(), config.resolver, timeout, observer).map_err(|error| setup(&error))?;
     let listener = tokio::net::TcpListener::from_std(config.listener).map_err(|error| setup(&error))?;
     let settings = Settings {
         group_name: config.group_name,

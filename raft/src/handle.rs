@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::observer::Observer;
 use crate::state::clip;
 use crate::{GroupStatus, Leadership, NodeId};
 
@@ -107,6 +108,8 @@ pub struct GroupEnds {
     pub eligibility: watch::Receiver<Eligibility>,
     /// Requests in order.
     pub requests: mpsc::Receiver<Request>,
+    /// Told what the group's thread sees; nothing at first.
+    pub observer: Arc<dyn Observer>,
 }
 
 impl GroupHandle {
@@ -126,6 +129,7 @@ impl GroupHandle {
                 values: values_tx,
                 eligibility: eligibility_rx,
                 requests: requests_rx,
+                observer: Arc::new(()),
             },
         )
     }

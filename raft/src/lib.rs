@@ -43,6 +43,7 @@ mod membership;
 #[cfg(test)]
 mod membership_tests;
 mod network;
+pub mod observer;
 pub mod peers;
 mod report;
 mod requests;
@@ -71,7 +72,8 @@ pub use handle::{CommandError, Eligibility, GroupEnds, GroupHandle, Request};
 pub use leadership::{Authority, Leader, Leadership};
 #[cfg(not(feature = "simulation"))]
 pub use network::{Token, TokenError};
+pub use observer::Observer;
 pub use peers::{Member, NodeId, Peer, PeerSet};
-pub use status::{GroupState, GroupStatus, LedgerEntry, MemberKind, MemberStatus};
+pub use status::{GroupState, GroupStatus, LedgerEntry, LogStatus, MemberKind, MemberStatus};
 pub use store::StoreError;
 pub use timing::Timing;

@@ -12,7 +12,7 @@ use crate::network::Transport;
 use crate::store::Standing;
 use crate::types::LogId;
 use crate::view::RaftView;
-use crate::{Authority, GroupState, GroupStatus, Leadership, MemberKind, MemberStatus, NodeId, Now};
+use crate::{Authority, GroupState, GroupStatus, Leadership, LogStatus, MemberKind, MemberStatus, NodeId, Now};
 
 /// What of a status is published at once when it changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +70,11 @@ fn status<T: Transport>(instance: &Instance<T>, view: &RaftView, leadership: &Le
         authority_left_ms: left.filter(|_| authority).map(millis),
         settled: !shared.in_quarantine() && is_settled(view, leadership, &shared.member().name),
         members: members(instance, view, leadership, &contacts, now.instant),
+        log: LogStatus {
+            last_index: view.last_log_index,
+            committed_index: view.committed_index,
+            applied_index: view.applied_index,
+        },
         ledger: instance.data().ledger.iter().cloned().collect(),
         warnings: warnings(instance, view, &contacts, now.instant),
     }

@@ -9,6 +9,7 @@ use tokio::sync::{Mutex as AsyncMutex, watch};
 
 use crate::contacts::{Contact, Contacts};
 use crate::network::{Call, Hello, Message, Party, Refusals, sentence};
+use crate::observer::{Observer, Side};
 use crate::rt::{self, now};
 use crate::rules::{Rule, holds};
 use crate::state::clip;
@@ -30,6 +31,7 @@ struct Inner {
     identity: watch::Sender<Arc<Identity>>,
     identity_update: AsyncMutex<()>,
     eligibility: watch::Receiver<Eligibility>,
+    observer: Arc<dyn Observer>,
     volatile: Mutex<Volatile>,
 }
 
@@ -59,6 +61,7 @@ impl Shared {
         identity: Identity,
         writer: Writer,
         eligibility: watch::Receiver<Eligibility>,
+        observer: Arc<dyn Observer>,
     ) -> Self {
         Self(Arc::new(Inner {
             group_name,
@@ -69,6 +72,7 @@ impl Shared {
             identity: watch::Sender::new(Arc::new(identity)),
             identity_update: AsyncMutex::new(()),
             eligibility,
+            observer,
             volatile: Mutex::new(Volatile {
                 started: now(),
                 contacts: Arc::default(),
@@ -94,6 +98,10 @@ impl Shared {
 
     pub(crate) fn timing(&self) -> &Timing {
         &self.0.timing
+    }
+
+    pub(crate) fn observer(&self) -> &dyn Observer {
+        self.0.observer.as_ref()
     }
 
     pub(crate) fn identity(&self) -> Arc<Identity> {
@@ -219,7 +227,12 @@ impl Shared {
     }
 
     pub(crate) fn heard_leader(&self, term: u64, leader: NodeId) {
-        self.volatile().leader_heard = Some(LeaderHeard { term, leader, at: now() });
+        let heard = LeaderHeard { term, leader, at: now() };
+        let before = self.volatile().leader_heard.replace(heard);
+        if let Some(before) = before.filter(|before| (before.term, before.leader) == (term, leader)) {
+            let since = heard.at.saturating_duration_since(before.at);
+            self.observer().heartbeat(Side::Follower, since.saturating_sub(self.timing().retry_period));
+        }
     }
 
     pub(crate) fn leader_heard(&self) -> Option<LeaderHeard> {

@@ -28,10 +28,24 @@ pub struct GroupStatus {
     pub settled: bool,
     /// Members of the group, by name. Before formation: the peers that answered.
     pub members: Vec<MemberStatus>,
+    /// How far the replicated log is here.
+    #[serde(default)]
+    pub log: LogStatus,
     /// The newest leadership terms, oldest first.
     pub ledger: Vec<LedgerEntry>,
     /// Conditions an operator should know, in plain words.
     pub warnings: Vec<String>,
+}
+
+/// How far the replicated log is on one member; indices count from 1, 0: nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogStatus {
+    /// Newest entry in the log here.
+    pub last_index: u64,
+    /// Newest entry that is known here to be on a majority.
+    pub committed_index: u64,
+    /// Newest entry that has taken effect here.
+    pub applied_index: u64,
 }
 
 /// State of this member in the group.

@@ -1,7 +1,9 @@
 //! Families about role control and the configuration, read at the moment of the scrape.
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
 
 use super::gauge;
 use crate::role::RoleHandle;
@@ -39,8 +41,20 @@ impl Collector for ControlCollector {
         gauge(&mut encoder, name, help, seconds(config.applied_at_unix_ms.unwrap_or(0)))?;
         let name = "prometheus_elector_config_warnings";
         let help = "Warnings of the source file in use, listed in /_elector/status.";
-        gauge(&mut encoder, name, help, i64::try_from(config.warnings.len()).unwrap_or(i64::MAX))
+        gauge(&mut encoder, name, help, i64::try_from(config.warnings.len()).unwrap_or(i64::MAX))?;
+        let name = "prometheus_elector_config_hash";
+        let help = "Hash of the configuration that Prometheus has accepted last, as a number, 0 before the first time.";
+        gauge(&mut encoder, name, help, hash(config.applied_hash.as_deref()))?;
+        let name = "prometheus_elector_config_source_errors";
+        let help = "Source files that were read and found invalid.";
+        let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(config.source_errors).encode(metric)
     }
+}
+
+/// The first 12 of its hexadecimal digits: a float holds them exactly.
+fn hash(hexadecimal: Option<&str>) -> u64 {
+    hexadecimal.and_then(|text| u64::from_str_radix(text.get(..12)?, 16).ok()).unwrap_or(0)
 }
 
 fn seconds(unix_ms: u64) -> f64 {

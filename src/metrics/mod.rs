@@ -4,8 +4,8 @@
 //! exposition of `/_elector/metrics`, in the format that the scraper asked for.
 //!
 //! Whatever is a state (who leads, is this member eligible, is the configuration in force) is read from the watch
-//! channels at the moment of the scrape: there is no second copy that could lag behind. Only the time of the last
-//! transition is kept, by [`Metrics::track_transitions`].
+//! channels at the moment of the scrape: there is no second copy that could lag behind. What has happened to leadership is
+//! kept by [`Metrics::track_transitions`], the traffic of the group by [`GroupMetrics`].
 //!
 //! `docs/metrics.md` lists every family; a test holds it against this code.
 
@@ -14,6 +14,8 @@ mod discovery;
 mod election;
 mod exposition;
 mod gate;
+mod group;
+mod history;
 mod notifier;
 mod process;
 #[cfg(test)]
@@ -29,6 +31,7 @@ use tokio::sync::watch;
 
 pub use exposition::Format;
 pub use gate::GateProbe;
+pub use group::GroupMetrics;
 pub use notifier::NotifierMetrics;
 
 use crate::discovery::LookupStatus;
@@ -38,7 +41,7 @@ use crate::role::RoleHandle;
 /// shared.
 #[derive(Debug)]
 pub struct Metrics {
-    transitions: election::LastTransition,
+    history: history::History,
     registry: Registry,
 }
 
@@ -47,15 +50,15 @@ impl Metrics {
     /// a witness, which has no Prometheus and none of the families about one.
     pub fn new(member: &str, group: &GroupHandle, role: Option<(&RoleHandle, &NotifierMetrics)>) -> Self {
         let mut registry = Registry::default();
-        let transitions = election::LastTransition::default();
+        let history = history::History::default();
         registry.register_collector(Box::new(BuildInfo));
         registry.register_collector(Box::new(election::ElectionCollector::new(member, group)));
-        transitions.register(&mut registry);
+        registry.register_collector(Box::new(history.clone()));
         if let Some((role, notifier)) = role {
             registry.register_collector(Box::new(control::ControlCollector::new(role)));
             notifier.register(&mut registry);
         }
-        Self { transitions, registry }
+        Self { history, registry }
     }
 
     /// Adds the families about discovery.
@@ -79,9 +82,14 @@ impl Metrics {
         &mut self.registry
     }
 
-    /// Keeps `prometheus_elector_election_last_transition_time_seconds`. Runs until the group has ended; spawn it once.
+    /// Adds the families about the traffic of the group.
+    pub fn register_group(&mut self, group: &GroupMetrics) {
+        group.register(&mut self.registry);
+    }
+
+    /// Keeps the families about what has happened to leadership. Runs until the group has ended; spawn it once.
     pub fn track_transitions(&self, group: &GroupHandle) -> impl Future<Output = ()> + Send + use<> {
-        election::track(group.leadership.clone(), self.transitions.clone())
+        history::track(group.leadership.clone(), self.history.clone())
     }
 
     /// The whole exposition.

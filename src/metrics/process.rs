@@ -11,6 +11,9 @@ use prometheus_client::metrics::counter::ConstCounter;
 
 use super::gauge;
 
+/// The main thread, that of the group, that of its disk and that of the gate's fence.
+const LASTING_THREADS: [&str; 4] = ["main", "group", "group-disk", "gate-fence"];
+
 #[derive(Debug)]
 pub(super) struct ProcessCollector;
 
@@ -30,8 +33,25 @@ impl Collector for ProcessCollector {
                 LimitValue::Unlimited => gauge(&mut encoder, name, help, f64::INFINITY)?,
             }
         }
-        Ok(())
+        encode_threads(&mut encoder, &process)
     }
+}
+
+/// Which part the time goes to. Threads that come and go would make a counter that falls: `process_cpu_seconds_total` has them.
+fn encode_threads(encoder: &mut DescriptorEncoder, process: &Process) -> Result<(), std::fmt::Error> {
+    let Ok(threads) = process.tasks() else { return Ok(()) };
+    let name = "prometheus_elector_thread_cpu_seconds";
+    let help = "CPU time spent by the threads that live as long as the process, user and system.";
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for thread in threads.flatten() {
+        let Ok(stat) = thread.stat() else { continue };
+        let name = if thread.tid == process.pid() { "main" } else { stat.comm.as_str() };
+        if LASTING_THREADS.contains(&name) {
+            let cpu = ticks_to_seconds(stat.utime.saturating_add(stat.stime));
+            ConstCounter::new(cpu).encode(metric.encode_family(&[("thread", name)])?)?;
+        }
+    }
+    Ok(())
 }
 
 fn encode_stat(encoder: &mut DescriptorEncoder, stat: &Stat) -> Result<(), std::fmt::Error> {

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
+use elector_raft::observer::{Observer as _, Outcome, Side};
 use elector_raft::{Authority, GroupEnds, GroupHandle, GroupStatus, Leadership, MemberKind, MemberStatus, NodeId};
 use tokio::sync::{mpsc, watch};
 
@@ -57,8 +59,13 @@ fn everything() -> (Metrics, GroupEnds) {
     metrics.register_discovery(watch::channel(lookups).1);
     metrics.register_gate(Box::new(gate_status));
     let proxy = ProxyMetrics::default();
-    proxy.answered(Answered::Leader, http::StatusCode::OK);
+    proxy.answered(Answered::Leader, http::StatusCode::OK, Duration::from_millis(20));
     proxy.register(metrics.registry_mut());
+    let traffic = GroupMetrics::default();
+    traffic.called("append", Outcome::Answered, Duration::from_millis(2));
+    traffic.called("append", Outcome::TimedOut, Duration::from_millis(100));
+    traffic.heartbeat(Side::Leader, Duration::from_millis(3));
+    metrics.register_group(&traffic);
     metrics.register_process();
     notifier.calls.inc_by(5);
     notifier.errors.inc_by(2);
@@ -91,9 +98,11 @@ fn gate_status() -> GateStatus {
 /// The exposition without the families of the process, whose values nobody knows.
 fn golden(metrics: &Metrics, format: Format) -> String {
     let text = metrics.encode(format).unwrap();
-    let lines = text
-        .lines()
-        .filter(|line| !line.trim_start_matches("# HELP ").trim_start_matches("# TYPE ").starts_with("process_"));
+    let is_about_the_process = |line: &str| {
+        let line = line.trim_start_matches("# HELP ").trim_start_matches("# TYPE ");
+        line.starts_with("process_") || line.starts_with("prometheus_elector_thread_")
+    };
+    let lines = text.lines().filter(|line| !is_about_the_process(line));
     lines.flat_map(|line| [line, "\n"]).collect()
 }
 

@@ -1,20 +1,24 @@
 //! Metrics of the proxy.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use http::StatusCode;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 /// Counters and gauges of the proxy. Cheap to clone: the clones share their values.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ProxyMetrics {
     /// `prometheus_elector_proxy_requests_total`.
     requests: Family<RequestLabels, Counter>,
-    /// Its members, by [`Answered`] and class of the status: looked up once.
+    /// `prometheus_elector_proxy_request_duration_seconds`.
+    duration: Histogram,
+    /// Members of `requests`, by [`Answered`] and class of the status: looked up once.
     answered: [[OnceLock<Counter>; CLASSES.len()]; TARGETS.len()],
     /// `prometheus_elector_proxy_held_requests`.
     pub(super) held_now: Gauge,
@@ -50,6 +54,21 @@ const TARGETS: [&str; 3] = ["local", "leader", "none"];
 /// Values of `code`: the classes of a status, from 100 on.
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
+impl Default for ProxyMetrics {
+    fn default() -> Self {
+        Self {
+            requests: Family::default(),
+            duration: Histogram::new([0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]),
+            answered: Default::default(),
+            held_now: Gauge::default(),
+            queued_now: Gauge::default(),
+            holds: Counter::default(),
+            retries: Counter::default(),
+            cut: Counter::default(),
+        }
+    }
+}
+
 impl ProxyMetrics {
     /// Adds all families to `registry`, under their full names.
     pub fn register(&self, registry: &mut Registry) {
@@ -57,6 +76,11 @@ impl ProxyMetrics {
             "prometheus_elector_proxy_requests",
             "Answered requests, by who answered (local: own Prometheus, leader: another member's, none: the proxy itself) and class of the status",
             self.requests.clone(),
+        );
+        registry.register(
+            "prometheus_elector_proxy_request_duration_seconds",
+            "Time until a response began, waiting for a leader or a place included",
+            self.duration.clone(),
         );
         registry.register(
             "prometheus_elector_proxy_held_requests",
@@ -85,7 +109,8 @@ impl ProxyMetrics {
         );
     }
 
-    pub(crate) fn answered(&self, by: Answered, status: StatusCode) {
+    pub(crate) fn answered(&self, by: Answered, status: StatusCode, took: Duration) {
+        self.duration.observe(took.as_secs_f64());
         let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1;
         let labels = RequestLabels { target: TARGETS[by as usize], code: CLASSES[class] };
         self.answered[by as usize][class].get_or_init(|| self.requests.get_or_create_owned(&labels)).inc();

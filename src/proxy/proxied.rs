@@ -101,11 +101,12 @@ impl Proxy {
     where
         B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
+        let begin = Instant::now();
         let (answered, response) = self.inner.forward(client.ip(), request).await.unwrap_or_else(|error| {
             debug!(%error, "request not passed on");
             (Answered::Proxy, error.response())
         });
-        self.inner.metrics.answered(answered, response.status());
+        self.inner.metrics.answered(answered, response.status(), begin.elapsed());
         response
     }
 }

@@ -105,6 +105,9 @@ pub struct ConfigStatus {
     pub applied_at_unix_ms: Option<u64>,
     /// Why the newest source file or the newest reload was not accepted; `None` when all is in force.
     pub last_error: Option<String>,
+    /// Source files that were read and found invalid since this process started.
+    #[serde(default)]
+    pub source_errors: u64,
     /// Warnings of the source file in use.
     pub warnings: Vec<String>,
 }

@@ -208,6 +208,7 @@ pub(super) fn status(state: &State, reason: String) -> RoleStatus {
             applied_role,
             applied_at_unix_ms: None,
             last_error: (!errors.is_empty()).then(|| errors.join("; ")),
+            source_errors: state.source_errors,
             warnings: state.config.as_ref().map_or_else(Vec::new, |config| config.warnings.clone()),
         },
     }

@@ -186,6 +186,8 @@ pub(super) struct State {
     pub(super) config: Option<Arc<Config>>,
     /// Why the newest source file is not `config`.
     pub(super) source_error: Option<String>,
+    /// Source files so far that were invalid.
+    pub(super) source_errors: u64,
     pub(super) cordoned: bool,
     /// A planned handover because of the cordon failed: the group does it in its own way (group rule 12).
     pub(super) cordon_left_to_group: bool,
@@ -222,6 +224,7 @@ impl State {
             prometheus: PrometheusState::default(),
             file: config.as_ref().map(|config| config.target(Role::Follower).hash),
             config,
+            source_errors: u64::from(source_error.is_some()),
             source_error,
             cordoned: false,
             cordon_left_to_group: false,

@@ -92,7 +92,10 @@ fn take(state: &mut State, event: Event, now: Now, actions: &mut Vec<Action>) {
             state.config = Some(config);
             state.source_error = None;
         }
-        Event::Source(Err(error)) => state.source_error = Some(error),
+        Event::Source(Err(error)) => {
+            state.source_error = Some(error);
+            state.source_errors += 1;
+        }
         Event::Wrote(result) => take_write(state, result, now),
         Event::ReloadIsSlow => {
             if let Some(reloading) = &mut state.reloading {

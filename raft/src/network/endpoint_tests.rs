@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -42,7 +43,7 @@ impl Bench {
             retry_period: Duration::from_millis(100),
             member_removal_delay: Duration::from_secs(300),
         };
-        let shared = Shared::new("test".into(), member(1), timing, loaded.identity, writer, receiver);
+        let shared = Shared::new("test".into(), member(1), timing, loaded.identity, writer, receiver, Arc::new(()));
         let endpoint = Endpoint::new(shared.clone(), mpsc::channel(1).0);
         Self { shared, endpoint, _dir: dir, _eligibility: eligibility }
     }

@@ -91,7 +91,8 @@ impl Target {
         let (disk, loaded) = store::open(dir).unwrap();
         let (writer, _) = Writer::start(disk).unwrap();
         let (eligibility, receiver) = watch::channel(Eligibility::default());
-        let shared = Shared::new("test".into(), member, timing, loaded.identity, writer.clone(), receiver);
+        let shared =
+            Shared::new("test".into(), member, timing, loaded.identity, writer.clone(), receiver, Arc::new(()));
         let (dismissals_tx, dismissals) = mpsc::channel(1);
         let endpoint = Endpoint::new(shared.clone(), dismissals_tx);
         runtime.block_on(async { tokio::time::sleep(shared.timing().quarantine()).await });

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 
 use super::message::{read_reply, write_reply};
 use super::{Answer, CallError, Endpoint, Message, Refusal, Transport, validate};
+use crate::observer::{Observer, Outcome};
 
 const PATH: &str = "/group";
 /// Longest message: a snapshot with every bound of the replicated state used up stays below it.
@@ -108,6 +109,7 @@ impl std::fmt::Debug for Token {
 pub(crate) struct HttpTransport {
     client: reqwest::Client,
     token: Option<Token>,
+    observer: Arc<dyn Observer>,
 }
 
 impl HttpTransport {
@@ -116,6 +118,7 @@ impl HttpTransport {
         token: Option<Token>,
         resolver: Option<Arc<dyn Resolve>>,
         connect_timeout: Duration,
+        observer: Arc<dyn Observer>,
     ) -> Result<Self, reqwest::Error> {
         let mut builder = reqwest::Client::builder()
             .no_proxy()
@@ -127,7 +130,16 @@ impl HttpTransport {
         if let Some(resolver) = resolver {
             builder = builder.dns_resolver(resolver);
         }
-        Ok(Self { client: builder.build()?, token })
+        Ok(Self { client: builder.build()?, token, observer })
+    }
+
+    async fn exchange(&self, address: &str, message: &Message, timeout: Duration) -> Result<Answer, CallError> {
+        let body = serde_json::to_vec(message).map_err(|error| CallError::Unreachable(error.to_string()))?;
+        let answer = tokio::time::timeout(timeout, self.send(address, body)).await;
+        let answer = answer.unwrap_or(Err(CallError::TimedOut(timeout)))?;
+        let valid = validate::answer(message, &answer);
+        valid.map_err(|why| CallError::Unreachable(format!("its answer cannot be used: {why}")))?;
+        Ok(answer)
     }
 
     async fn send(&self, address: &str, body: Vec<u8>) -> Result<Answer, CallError> {
@@ -157,12 +169,19 @@ impl HttpTransport {
 
 impl Transport for HttpTransport {
     async fn call(&self, address: &str, message: &Message, timeout: Duration) -> Result<Answer, CallError> {
-        let body = serde_json::to_vec(message).map_err(|error| CallError::Unreachable(error.to_string()))?;
-        let answer = tokio::time::timeout(timeout, self.send(address, body)).await;
-        let answer = answer.unwrap_or(Err(CallError::TimedOut(timeout)))?;
-        let valid = validate::answer(message, &answer);
-        valid.map_err(|why| CallError::Unreachable(format!("its answer cannot be used: {why}")))?;
-        Ok(answer)
+        let begin = Instant::now();
+        let result = self.exchange(address, message, timeout).await;
+        self.observer.called(message.call.name(), outcome(&result), begin.elapsed());
+        result
+    }
+}
+
+fn outcome(result: &Result<Answer, CallError>) -> Outcome {
+    match result {
+        Ok(_) => Outcome::Answered,
+        Err(CallError::Refused(_)) => Outcome::Refused,
+        Err(CallError::TimedOut(_)) => Outcome::TimedOut,
+        Err(CallError::Unreachable(_)) => Outcome::Unreachable,
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::endpoint_tests::Bench;
@@ -82,7 +83,7 @@ fn answering(answer: Vec<u8>) -> String {
 
 async fn said(answer: impl Into<Vec<u8>>) -> CallError {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let transport = HttpTransport::new(None, None, Duration::from_secs(5)).unwrap();
+    let transport = HttpTransport::new(None, None, Duration::from_secs(5), Arc::new(())).unwrap();
     let message = Message::new("test", NodeId(2), Call::Hello(Box::new(hello(2, Standing::Blank))));
     transport.call(&answering(answer.into()), &message, Duration::from_secs(20)).await.unwrap_err()
 }

@@ -67,6 +67,24 @@ pub(crate) enum Call {
     Raft { cluster: ClusterId, target: NodeId, call: RaftCall },
 }
 
+impl Call {
+    /// For metrics.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Hello(_) => "hello",
+            Self::Promise { .. } => "promise",
+            Self::Dismiss { .. } => "dismiss",
+            Self::Raft { call, .. } => match call {
+                RaftCall::Append(_) => "append",
+                RaftCall::Vote(_) => "vote",
+                RaftCall::PreVote(_) => "pre_vote",
+                RaftCall::Snapshot { .. } => "snapshot",
+                RaftCall::Transfer(_) => "transfer",
+            },
+        }
+    }
+}
+
 /// A call of the Raft protocol.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum RaftCall {

@@ -71,6 +71,7 @@ fn report() -> StatusReport {
             applied_role: Some(Role::Leader),
             applied_at_unix_ms: Some(1_789_999_700_000),
             last_error: Some("Prometheus answered the reload with 500: bad rule file".to_owned()),
+            source_errors: 1,
             warnings: Vec::new(),
         }),
         gate: None,

@@ -1,0 +1,79 @@
+//! What the group's thread sees and no state tells: how long calls take, and how late heartbeats come.
+//!
+//! A seam for metrics: nothing is decided by it. Whoever observes runs on the group's thread, so it returns at once.
+
+use std::fmt::Debug;
+use std::time::{Duration, Instant};
+
+/// Told of each call and heartbeat.
+pub trait Observer: Debug + Send + Sync {
+    /// A call to another member has ended. `call` and `outcome` are from small fixed sets, for labels.
+    fn called(&self, call: &'static str, outcome: Outcome, took: Duration);
+
+    /// A heartbeat came `delay` later than the retry period asks for.
+    fn heartbeat(&self, side: Side, delay: Duration);
+}
+
+/// Observes nothing.
+impl Observer for () {
+    fn called(&self, _: &'static str, _: Outcome, _: Duration) {}
+    fn heartbeat(&self, _: Side, _: Duration) {}
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// With what was asked for.
+    Answered,
+    /// The member answered that it will not.
+    Refused,
+    /// No answer in time.
+    TimedOut,
+    /// Not delivered, or the answer was no answer.
+    Unreachable,
+}
+
+/// Whose view of heartbeats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// A majority has acknowledged one: the delay holds the way there and back.
+    Leader,
+    /// One was heard.
+    Follower,
+}
+
+/// How late acknowledgements of a majority come.
+#[derive(Debug, Default)]
+pub(crate) struct Acknowledged {
+    /// Term, and when the newest acknowledged heartbeat was sent.
+    newest: Option<(u64, Instant)>,
+}
+
+impl Acknowledged {
+    /// `sent`: when the newest heartbeat that a majority has acknowledged by `now` was sent. The next one was due a retry period
+    /// after the one before: how late it has come, the first time that it is seen.
+    pub(crate) fn look(&mut self, term: u64, sent: Instant, now: Instant, retry_period: Duration) -> Option<Duration> {
+        let before = self.newest.replace((term, sent));
+        let (_, before) = before.filter(|(of, before)| *of == term && *before < sent)?;
+        Some(now.saturating_duration_since(before).saturating_sub(retry_period))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_acknowledgement_is_late_by_what_goes_beyond_the_retry_period_and_counts_once() {
+        let (start, ms) = (Instant::now(), Duration::from_millis);
+        let mut acknowledged = Acknowledged::default();
+        let mut look = |term, sent, now| acknowledged.look(term, start + ms(sent), start + ms(now), ms(100));
+        assert_eq!(look(3, 0, 1), None, "the first of a term is late for nothing");
+        assert_eq!(look(3, 0, 50), None, "seen before");
+        assert_eq!(look(3, 100, 102), Some(ms(2)));
+        assert_eq!(look(3, 400, 450), Some(ms(250)), "two were lost, or late");
+        assert_eq!(look(3, 410, 415), Some(ms(0)), "an entry brings one early");
+        assert_eq!(look(4, 900, 901), None);
+        assert_eq!(look(4, 1000, 1003), Some(ms(3)));
+    }
+}
