@@ -47,15 +47,10 @@ impl Collector for ElectionCollector {
         let name = "prometheus_elector_group_members";
         let help = "Members of the group by kind, and candidates found but not admitted yet.";
         let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (label, kind) in [
-            ("voter", MemberKind::Voter),
-            ("learner", MemberKind::Learner),
-            ("witness", MemberKind::Witness),
-            ("candidate", MemberKind::Candidate),
-        ] {
+        for kind in [MemberKind::Voter, MemberKind::Learner, MemberKind::Witness, MemberKind::Candidate] {
             let count = status.members.iter().filter(|member| member.kind == kind).count();
             let count = i64::try_from(count).unwrap_or(i64::MAX);
-            ConstGauge::new(count).encode(metric.encode_family(&[("kind", label)])?)?;
+            ConstGauge::new(count).encode(metric.encode_family(&[("kind", label(kind))])?)?;
         }
         let name = "prometheus_elector_group_settled";
         let help = "Whether this member is a caught-up voter or witness of a committed membership.";
@@ -74,19 +69,28 @@ impl Collector for ElectionCollector {
     }
 }
 
+fn label(kind: MemberKind) -> &'static str {
+    match kind {
+        MemberKind::Voter => "voter",
+        MemberKind::Learner => "learner",
+        MemberKind::Witness => "witness",
+        MemberKind::Candidate => "candidate",
+    }
+}
+
 fn encode_last_contacts(encoder: &mut DescriptorEncoder, status: &GroupStatus) -> Result<(), std::fmt::Error> {
     let name = "prometheus_elector_group_member_last_contact_seconds";
     let help = "Time since another member was heard of, +Inf if never since this process started.";
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
     // A lost disk that is being replaced has two node ids under one name.
-    let mut ages: BTreeMap<&str, f64> = BTreeMap::new();
+    let mut ages: BTreeMap<(&str, &str), f64> = BTreeMap::new();
     for member in status.members.iter().filter(|member| !member.this) {
         let age = member.last_contact_ms.map_or(f64::INFINITY, |ms| Duration::from_millis(ms).as_secs_f64());
-        let least = ages.entry(&member.name).or_insert(age);
+        let least = ages.entry((&member.name, label(member.kind))).or_insert(age);
         *least = least.min(age);
     }
-    for (member, age) in ages {
-        ConstGauge::new(age).encode(metric.encode_family(&[("member", member)])?)?;
+    for ((member, kind), age) in ages {
+        ConstGauge::new(age).encode(metric.encode_family(&[("member", member), ("kind", kind)])?)?;
     }
     Ok(())
 }

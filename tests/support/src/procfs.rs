@@ -23,21 +23,35 @@ impl Usage {
     }
 }
 
+/// User and system time of the thread named `thread` of process `id`; `main` is the first one. `None`: there is none.
+pub fn thread_cpu(id: u32, thread: &str) -> Option<Duration> {
+    let threads = std::fs::read_dir(format!("/proc/{id}/task")).ok()?;
+    threads.flatten().find_map(|entry| {
+        let is_first = entry.file_name().to_str() == Some(&id.to_string());
+        let name = std::fs::read_to_string(entry.path().join("comm")).ok()?;
+        let is_meant = if is_first { thread == "main" } else { name.trim_end() == thread };
+        is_meant.then(|| cpu(&std::fs::read_to_string(entry.path().join("stat")).ok()?)).flatten()
+    })
+}
+
 /// Lets [`Usage::peak_bytes`] of process `id` begin anew.
 pub fn reset_peak(id: u32) -> Result<()> {
     std::fs::write(format!("/proc/{id}/clear_refs"), "5").context("write /proc")
 }
 
 fn parse(stat: &str, status: &str) -> Option<Usage> {
-    // The command's name, in brackets, may hold spaces and brackets itself. After it come the fields from the third on.
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
     let bytes = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
         Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
     };
-    let cpu = Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second());
-    Some(Usage { resident_bytes: bytes("VmRSS:")?, peak_bytes: bytes("VmHWM:")?, cpu })
+    Some(Usage { resident_bytes: bytes("VmRSS:")?, peak_bytes: bytes("VmHWM:")?, cpu: cpu(stat)? })
+}
+
+fn cpu(stat: &str) -> Option<Duration> {
+    // The command's name, in brackets, may hold spaces and brackets itself. After it come the fields from the third on.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    Some(Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second()))
 }
 
 #[cfg(test)]
@@ -54,6 +68,8 @@ mod tests {
 
     #[test]
     fn the_own_process_can_be_read() {
-        assert!(Usage::read(std::process::id()).unwrap().resident_bytes > 0);
+        let id = std::process::id();
+        assert!(Usage::read(id).unwrap().resident_bytes > 0);
+        assert!(thread_cpu(id, "main").is_some() && thread_cpu(id, "no such thread").is_none());
     }
 }

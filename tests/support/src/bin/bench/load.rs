@@ -17,7 +17,10 @@ use tokio::task::JoinSet;
 
 const SAMPLES_PER_REQUEST: u32 = 2_000;
 const PERIOD: Duration = Duration::from_millis(20);
-const REQUESTS: u32 = 500;
+const PER_SECOND: u32 = 50;
+const REQUESTS: u32 = 10 * PER_SECOND;
+/// Requests of [`flood`] at once.
+const UNDER_WAY_MAX: usize = 50;
 /// Making them takes a while on an idle machine.
 pub(crate) const LEAD: Duration = Duration::from_secs(30);
 /// Samples a second, in units of ten thousand.
@@ -43,12 +46,11 @@ pub(crate) struct Load {
 /// Puts load on one member's gate, and the same on the remote where it is given. It is made in the time of `lead`.
 pub(crate) async fn run(cluster: &Cluster, index: usize, remote: Option<&str>, lead: Duration) -> Result<Load> {
     let member = &cluster.members[index];
-    let gate = member.sidecar.flags.get("admin-listen-address").context("no gate")?;
-    let url = format!("http://{gate}/write/main");
+    let url = gate_url(member)?;
     let id = member.sidecar.id().context("not running")?;
     // Made for the times at which they will be sent.
     let (first, start) = (SystemTime::now() + lead, Instant::now() + lead);
-    let bodies = tokio::task::spawn_blocking(move || bodies(first)).await??;
+    let bodies = tokio::task::spawn_blocking(move || bodies(first, REQUESTS)).await??;
     let body_bytes = bodies.iter().map(Vec::len).sum::<usize>() / bodies.len();
     ensure!(Instant::now() < start, "making the requests took longer than {lead:?}");
     tokio::time::sleep_until(start.into()).await;
@@ -64,6 +66,38 @@ pub(crate) async fn run(cluster: &Cluster, index: usize, remote: Option<&str>, l
         spool_bytes: spool_bytes(member)?,
         body_bytes,
     })
+}
+
+/// Keeps one member's gate at work for so long; returns the number of requests. Their times are of the beginning.
+pub(crate) async fn flood(cluster: &Cluster, index: usize, duration: Duration) -> Result<u64> {
+    let url = gate_url(&cluster.members[index])?;
+    let bodies = tokio::task::spawn_blocking(|| bodies(SystemTime::now(), PER_SECOND)).await??;
+    let client = http::client(http::TIMEOUT)?;
+    let times = Times::default();
+    let (end, mut tasks) = (Instant::now() + duration, JoinSet::new());
+    let mut period = tokio::time::interval(PERIOD);
+    let mut next = bodies.iter().cycle();
+    while Instant::now() < end {
+        period.tick().await;
+        // A gate that lags behind has all that it can take.
+        if tasks.len() < UNDER_WAY_MAX {
+            let body = next.next().context("no requests")?.clone();
+            tasks.spawn(send(client.clone(), url.clone(), body, Arc::clone(&times)));
+        }
+        while let Some(sent) = tasks.try_join_next() {
+            sent??;
+        }
+    }
+    while let Some(sent) = tasks.join_next().await {
+        sent??;
+    }
+    let times = times.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(u64::try_from(times.len())?)
+}
+
+fn gate_url(member: &Member) -> Result<String> {
+    let gate = member.sidecar.flags.get("admin-listen-address").context("no gate")?;
+    Ok(format!("http://{gate}/write/main"))
 }
 
 type Times = Arc<Mutex<Vec<Duration>>>;
@@ -99,14 +133,14 @@ async fn send(client: reqwest::Client, url: String, body: Vec<u8>, times: Times)
 }
 
 /// Each request has series of its own, so that one second of them is 100,000 series.
-fn bodies(first: SystemTime) -> Result<Vec<Vec<u8>>> {
+fn bodies(first: SystemTime, count: u32) -> Result<Vec<Vec<u8>>> {
     let first_ms = i64::try_from(first.duration_since(SystemTime::UNIX_EPOCH)?.as_millis())?;
     let period_ms = i64::try_from(PERIOD.as_millis())?;
     let body = |number: u32| {
         let time = first_ms + i64::from(number) * period_ms;
-        encode((0..SAMPLES_PER_REQUEST).map(|index| (labels(number % 50, index), time)), f64::from(number))
+        encode((0..SAMPLES_PER_REQUEST).map(|index| (labels(number % PER_SECOND, index), time)), f64::from(number))
     };
-    Ok((0..REQUESTS).map(body).collect())
+    Ok((0..count).map(body).collect())
 }
 
 fn labels(request: u32, index: u32) -> Vec<(String, String)> {

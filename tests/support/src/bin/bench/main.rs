@@ -5,6 +5,7 @@ mod footprint;
 mod gaps;
 mod gate;
 mod load;
+mod parts;
 mod proxy;
 mod starved;
 mod takeover;
@@ -42,6 +43,8 @@ struct Arguments {
 enum Part {
     /// Takeovers and footprint, without the gate
     Takeover,
+    /// What each part of an idle member costs
+    Parts,
     /// What faults cost in samples, with the gate on and off
     Gaps,
     /// What the gate costs under load
@@ -89,6 +92,9 @@ async fn bench(arguments: &Arguments) -> Result<()> {
     let is_wanted = |part| arguments.only.is_none_or(|only| only == part);
     if is_wanted(Part::Takeover) {
         takeovers(runs, &binary).await?;
+    }
+    if is_wanted(Part::Parts) {
+        parts::measure(&binary).await?;
     }
     if is_wanted(Part::Gaps) {
         gate::gaps(&binary).await?;

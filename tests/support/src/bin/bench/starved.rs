@@ -1,8 +1,8 @@
 //! Whether the group feels load: proxies and gates saturated, both cores busy from outside.
 //!
-//! Every member is asked by wrk over 1,000 connections, the gates of the writer and of a standby take 100,000 samples/s
-//! for a part of the time, and as many processes as there are cores do nothing but count. What is looked at is how much of
-//! its authority the leader has left whenever it is asked: it is prolonged by each heartbeat that a majority acknowledges.
+//! Every member is asked by wrk over 1,000 connections, the gates of the writer and of a standby get 100,000 samples/s, and
+//! as many processes as there are cores do nothing but count. What is looked at is how late heartbeats are acknowledged, and
+//! how much of its authority the leader has left whenever it is asked.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use test_support::cluster::{Cluster, Discovery, GROUP, GateOptions, Options};
+use test_support::exposition::Page;
 use test_support::process::Process;
 use test_support::prometheus::Kind;
 use test_support::receiver::Receiver;
@@ -22,18 +23,27 @@ use crate::{load, percentile, print_table, progress, progress_end};
 const CONNECTIONS: u32 = 1_000;
 /// Of each phase.
 const PHASE: Duration = Duration::from_mins(2);
-/// The gates' requests are made meanwhile.
-const LEAD: Duration = Duration::from_secs(100);
 /// Time between two looks at the leader's authority.
 const PERIOD: Duration = Duration::from_millis(100);
+/// Bounds in seconds of the histogram that are looked at.
+const LATENESS: [&str; 7] = ["0.005", "0.01", "0.05", "0.1", "0.2", "0.4", "+Inf"];
 const QUERY: &str = "/api/v1/query?query=up";
 
 /// What was seen in one phase.
 struct Phase {
     /// Of the leader's authority, in ascending order.
     left: Vec<Duration>,
-    requests: u64,
+    /// Heartbeats by how late they were acknowledged: more than the bound before, at most this one.
+    late: Vec<f64>,
+    load: Load,
+}
+
+/// What was asked of the members.
+#[derive(Clone, Copy, Debug, Default)]
+struct Load {
+    reads: u64,
     failed: u64,
+    writes: u64,
 }
 
 /// Prints the table.
@@ -56,7 +66,7 @@ pub(crate) async fn measure(binary: &Path) -> Result<()> {
     progress("an idle group");
     let idle = watch(&cluster, leader, async {
         tokio::time::sleep(PHASE / 6).await;
-        Ok((0, 0))
+        Ok(Load::default())
     })
     .await?;
     progress("proxies and gates saturated");
@@ -69,14 +79,14 @@ pub(crate) async fn measure(binary: &Path) -> Result<()> {
     let tenures = cluster.sampler.tenures(GROUP);
     cluster.sampler.verdict()?;
     cluster.end();
-    let header = ["authority left, of 720 ms", "median", "1 % below", "least", "looks", "requests", "failed"];
-    print_table(
-        &header,
-        vec![idle.row("idle"), loaded.row("proxies and gates saturated"), busy.row("and both cores busy from outside")],
-    );
+    let phases = [("idle", idle), ("proxies and gates saturated", loaded), ("and both cores busy from outside", busy)];
+    let header = ["authority left, of 720 ms", "median", "1 % below", "least", "looks", "reads", "failed", "writes"];
+    print_table(&header, phases.iter().map(|(name, phase)| phase.row(name)).collect());
+    let header = ["heartbeats acknowledged late by", "<= 5 ms", "10 ms", "50 ms", "100 ms", "200 ms", "400 ms", "more"];
+    print_table(&header, phases.iter().map(|(name, phase)| phase.late_row(name)).collect());
     println!(
-        "{} election(s) in all. wrk over {CONNECTIONS} connections to each of 3 members for {} s in each phase, two gates at\n\
-         100,000 samples/s for the last ten seconds or so of them.",
+        "{} election(s) in all. wrk over {CONNECTIONS} connections to each of 3 members, and 50 requests/s of 2,000 samples to\n\
+         each of two gates, for {} s in each phase.",
         tenures.len(),
         PHASE.as_secs()
     );
@@ -85,7 +95,7 @@ pub(crate) async fn measure(binary: &Path) -> Result<()> {
 }
 
 /// Reads through every member, and writes to two gates.
-async fn saturate(cluster: &Cluster, leader: usize) -> Result<(u64, u64)> {
+async fn saturate(cluster: &Cluster, leader: usize) -> Result<Load> {
     let urls: Vec<String> = cluster.members.iter().map(|member| member.sidecar.url(QUERY)).collect();
     let ask = async |url| wrk::Load { url, connections: CONNECTIONS }.run(PHASE).await;
     let standby = cluster.follower(leader)?;
@@ -93,34 +103,47 @@ async fn saturate(cluster: &Cluster, leader: usize) -> Result<(u64, u64)> {
         ask(&urls[0]),
         ask(&urls[1]),
         ask(&urls[2]),
-        load::run(cluster, leader, None, LEAD),
-        load::run(cluster, standby, None, LEAD)
+        load::flood(cluster, leader, PHASE),
+        load::flood(cluster, standby, PHASE)
     );
-    writer.context("the writer's gate")?;
-    standby.context("a standby's gate")?;
     let outcomes = [first?, second?, third?];
-    Ok((outcomes.iter().map(|one| one.requests).sum(), outcomes.iter().map(|one| one.failed).sum()))
+    Ok(Load {
+        reads: outcomes.iter().map(|one| one.requests).sum(),
+        failed: outcomes.iter().map(|one| one.failed).sum(),
+        writes: writer.context("the writer's gate")? + standby.context("a standby's gate")?,
+    })
 }
 
 /// Looks at the leader's authority for as long as the load lasts.
-async fn watch(cluster: &Cluster, leader: usize, load: impl Future<Output = Result<(u64, u64)>>) -> Result<Phase> {
+async fn watch(cluster: &Cluster, leader: usize, load: impl Future<Output = Result<Load>>) -> Result<Phase> {
     let mut load = std::pin::pin!(load);
     let mut left = Vec::new();
+    let sidecar = &cluster.members[leader].sidecar;
+    let before = lateness(&sidecar.metrics().await?);
     loop {
         let next = Instant::now() + PERIOD;
         tokio::select! {
             outcome = &mut load => {
-                let (requests, failed) = outcome?;
+                let load = outcome?;
                 left.sort();
-                return Ok(Phase { left, requests, failed });
+                let after = lateness(&sidecar.metrics().await?);
+                let since: Vec<f64> = after.iter().zip(&before).map(|(after, before)| after - before).collect();
+                let below = std::iter::once(0.0).chain(since.iter().copied());
+                return Ok(Phase { left, late: since.iter().zip(below).map(|(upto, below)| upto - below).collect(), load });
             }
-            page = cluster.members[leader].sidecar.metrics() => {
+            page = sidecar.metrics() => {
                 let seconds = page?.sum("prometheus_elector_election_authority_left_seconds");
                 left.push(Duration::try_from_secs_f64(seconds).unwrap_or_default());
             }
         }
         tokio::time::sleep_until(next.into()).await;
     }
+}
+
+/// Heartbeats acknowledged at most as late as each of [`LATENESS`].
+fn lateness(page: &Page) -> Vec<f64> {
+    let bucket = "prometheus_elector_group_heartbeat_delay_seconds_bucket";
+    LATENESS.iter().map(|bound| page.sum_with(bucket, &format!("le=\"{bound}\",role=\"leader\""))).collect()
 }
 
 impl Phase {
@@ -132,9 +155,14 @@ impl Phase {
             left(0.01),
             left(0.0),
             self.left.len().to_string(),
-            self.requests.to_string(),
-            self.failed.to_string(),
+            self.load.reads.to_string(),
+            self.load.failed.to_string(),
+            self.load.writes.to_string(),
         ]
+    }
+
+    fn late_row(&self, name: &str) -> Vec<String> {
+        std::iter::once(name.to_owned()).chain(self.late.iter().map(|count| format!("{count:.0}"))).collect()
     }
 }
 

@@ -1,0 +1,61 @@
+//! What each part of an idle member costs: the group alone, with the proxy, with the gate; processor time by thread.
+
+use std::path::Path;
+
+use anyhow::Result;
+use test_support::cluster::{Cluster, Discovery, GateOptions, Options};
+use test_support::procfs::{Usage, thread_cpu};
+use test_support::sampler::Sampler;
+use tokio::time::{Duration, Instant};
+
+use crate::footprint::IDLE;
+use crate::{mebibytes, print_table, progress, progress_end};
+
+const THREADS: [&str; 4] = ["group", "group-disk", "main", "gate-fence"];
+
+/// Prints the table.
+pub(crate) async fn measure(binary: &Path) -> Result<()> {
+    let gate = GateOptions { parts: 1, batch_samples_max: 500, batch_deadline_ms: 500, shards: 1, is_v2: false };
+    let mut rows = Vec::new();
+    for (name, proxy, gate) in
+        [("group and role control", false, None), ("and the proxy", true, None), ("and the gate", true, Some(gate))]
+    {
+        progress(&format!("idle members: {name}"));
+        let options =
+            Options { discovery: Discovery::Static, gate, print_logs: false, ..Options::new("bench-parts", binary) };
+        let options = options.customize(move |_, flags| {
+            flags.set("log-level", "info").set("api-proxy-enabled", proxy);
+        });
+        let mut cluster = Cluster::start(&options).await?;
+        let leader = cluster.wait_settled().await?;
+        // Samples would be the largest part of what an idle member does.
+        cluster.sampler = Sampler::new(Duration::from_secs(1))?;
+        rows.push(row(&format!("{name}: leader"), &cluster, leader).await?);
+        rows.push(row(&format!("{name}: follower"), &cluster, cluster.follower(leader)?).await?);
+        cluster.end();
+    }
+    progress_end();
+    let header = ["an idle member, of a core", "whole", "group", "its disk", "main", "gate's fence", "memory"];
+    print_table(&header, rows);
+    println!("With the gate, the own Prometheus writes each scrape of one target through it: a member at work.");
+    Ok(())
+}
+
+async fn row(name: &str, cluster: &Cluster, index: usize) -> Result<Vec<String>> {
+    let id = cluster.members[index].sidecar.id().unwrap_or_default();
+    let read = || -> Result<_> { Ok((Usage::read(id)?, THREADS.map(|thread| thread_cpu(id, thread)))) };
+    let (start, (before, threads_before)) = (Instant::now(), read()?);
+    tokio::time::sleep(IDLE).await;
+    let (elapsed, (after, threads_after)) = (start.elapsed(), read()?);
+    let share = |before: Duration, after: Duration| {
+        format!("{:.2} %", after.saturating_sub(before).as_secs_f64() / elapsed.as_secs_f64() * 100.0)
+    };
+    let threads = threads_before.into_iter().zip(threads_after);
+    let mut row = vec![name.to_owned(), share(before.cpu, after.cpu)];
+    row.extend(threads.map(|(before, after)| match (before, after) {
+        (Some(before), Some(after)) => share(before, after),
+        _ => "-".to_owned(),
+    }));
+    row.push(mebibytes(after.resident_bytes));
+    Ok(row)
+}
