@@ -94,7 +94,7 @@ impl App {
         let (raft_listener, raft_addr) = listen::bind(settings.group.listen).with_context(|| {
             format!("raft-listen-address {}: cannot listen; is another process using it?", settings.group.listen)
         })?;
-        let member = advertised(settings.group.member.clone(), api.public_addr, raft_addr);
+        let member = advertised(settings.group.member.clone(), &api, raft_addr);
         let (handle, mut ends) = GroupHandle::new();
         let group_metrics = GroupMetrics::default();
         ends.observer = Arc::new(group_metrics.clone());
@@ -274,10 +274,13 @@ async fn give_up_leadership(role: Option<RoleTask>, group: &GroupHandle) {
     }
 }
 
-/// A port that the system chose is known only now.
-fn advertised(mut member: Member, api: SocketAddr, raft: SocketAddr) -> Member {
+/// A port that the system chose, and whether the API speaks TLS, are known only now.
+fn advertised(mut member: Member, api: &Api, raft: SocketAddr) -> Member {
     if let Some(host) = member.api_url.strip_suffix(":0") {
-        member.api_url = format!("{host}:{}", api.port());
+        member.api_url = format!("{host}:{}", api.public_addr.port());
+    }
+    if let (true, Some(rest)) = (api.speaks_tls(), member.api_url.strip_prefix("http://")) {
+        member.api_url = format!("https://{rest}");
     }
     if let Some(host) = member.raft_address.strip_suffix(":0") {
         member.raft_address = format!("{host}:{}", raft.port());

@@ -13,6 +13,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod discovery;
+mod files;
 pub mod gate;
 mod hop_by_hop;
 pub mod metrics;

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::leadership::{Local, assess};
 use crate::network::{Dismissal, Transport};
-use crate::observer::{Acknowledged, Side};
+use crate::observer::Acknowledged;
 use crate::roster::Roster;
 use crate::rt::{self, now};
 use crate::rules::{Rule, holds};
@@ -77,7 +77,7 @@ pub(crate) struct Instance<T> {
     confirmed_term: u64,
     suspended: Now,
     acks_void_before: Option<Instant>,
-    acknowledged: Acknowledged,
+    pub(crate) acknowledged: Acknowledged,
     pub(crate) under_way: BTreeSet<Work>,
     /// Whoever waits for the outcome of the handover that is under way.
     pub(crate) handover_replies: Vec<oneshot::Sender<Result<String, CommandError>>>,
@@ -197,16 +197,6 @@ impl<T: Transport> Instance<T> {
             self.status_due = now.instant + STATUS_PERIOD;
             self.published = Some(gist);
             report::publish(self, view, &leadership, now);
-        }
-    }
-
-    fn observe(&mut self, view: &RaftView, now: Instant) {
-        let shared = &self.parts.shared;
-        if view.is_leader()
-            && let Some(sent) = view.last_quorum_acked
-            && let Some(delay) = self.acknowledged.look(view.term, sent, now, shared.timing().retry_period)
-        {
-            shared.observer().heartbeat(Side::Leader, delay);
         }
     }
 

@@ -5,6 +5,10 @@
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
+use crate::instance::Instance;
+use crate::network::Transport;
+use crate::view::RaftView;
+
 /// Told of each call and heartbeat.
 pub trait Observer: Debug + Send + Sync {
     /// A call to another member has ended. `call` and `outcome` are from small fixed sets, for labels.
@@ -56,6 +60,19 @@ impl Acknowledged {
         let before = self.newest.replace((term, sent));
         let (_, before) = before.filter(|(of, before)| *of == term && *before < sent)?;
         Some(now.saturating_duration_since(before).saturating_sub(retry_period))
+    }
+}
+
+impl<T: Transport> Instance<T> {
+    /// Tells how late the newest acknowledgement of a majority has come.
+    pub(crate) fn observe(&mut self, view: &RaftView, now: Instant) {
+        let shared = &self.parts.shared;
+        if view.is_leader()
+            && let Some(sent) = view.last_quorum_acked
+            && let Some(delay) = self.acknowledged.look(view.term, sent, now, shared.timing().retry_period)
+        {
+            shared.observer().heartbeat(Side::Leader, delay);
+        }
     }
 }
 

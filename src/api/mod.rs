@@ -8,12 +8,13 @@
 //! Both sockets are bound in [`Api::bind`], before anything runs; [`Api::serve`] answers until `drain` is cancelled,
 //! then lets open requests finish within the grace delay.
 //!
-//! Invariants: the admin listener is never bound to an address that is not loopback; every answer about authority is
+//! Invariants: the admin listener is never bound to an address that is not loopback, and never speaks TLS; every answer about authority is
 //! evaluated against the clock at that moment; the number of connections is bounded.
 
 pub(crate) mod admin;
 mod guard;
 pub(crate) mod listen;
+mod meet;
 mod open_files;
 mod public;
 mod ready;
@@ -21,8 +22,10 @@ mod serve;
 pub mod status;
 #[cfg(test)]
 mod tests;
+mod web;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,12 +38,14 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::files::{self, FileError};
 use crate::gate::{self, Gate};
 use crate::metrics::Metrics;
 use crate::role::RoleHandle;
 use ready::Readiness;
 use serve::Limits;
 use status::StatusReport;
+use web::WebFiles;
 
 pub use guard::ADMIN_HEADER;
 
@@ -60,6 +65,8 @@ pub struct ApiSettings {
     pub listen: SocketAddr,
     /// Where admin requests are taken: always a loopback address.
     pub admin_listen: SocketAddr,
+    /// How the API is encrypted and who may use it, in the format of Prometheus's `web.config.file`; `None`: plain, for everybody.
+    pub web_config_file: Option<PathBuf>,
 }
 
 /// Why a listener could not be bound.
@@ -86,6 +93,9 @@ pub enum ApiError {
         /// What was asked for.
         address: SocketAddr,
     },
+    /// The web configuration cannot be used.
+    #[error(transparent)]
+    WebConfig(#[from] FileError),
 }
 
 /// Answers every path outside `/_elector`: the proxy. Gets the client's address (an IPv4 client of a dual-stack
@@ -134,6 +144,7 @@ impl From<CancellationToken> for Drain {
 pub struct Api {
     public: TcpListener,
     admin: TcpListener,
+    web: Option<WebFiles>,
     /// Address of the API, with the port that the system chose if 0 was asked for.
     pub public_addr: SocketAddr,
     /// Address of the admin listener, likewise.
@@ -141,18 +152,24 @@ pub struct Api {
 }
 
 impl Api {
-    /// Binds both listeners. Call it inside a tokio runtime.
+    /// Binds both listeners, and reads the web configuration. Call it inside a tokio runtime.
     pub fn bind(settings: &ApiSettings) -> Result<Self, ApiError> {
-        let ApiSettings { listen, admin_listen } = *settings;
+        let ApiSettings { listen, admin_listen, ref web_config_file } = *settings;
         if !admin_listen.ip().to_canonical().is_loopback() {
             return Err(ApiError::AdminNotLoopback { address: admin_listen });
         }
+        let web = web_config_file.as_deref().map(WebFiles::read).transpose()?;
         let bind = |address, purpose, flag| {
             listen::bind(address).map_err(|source| ApiError::Bind { address, purpose, flag, source })
         };
         let (public, public_addr) = bind(listen, "the API", "api-listen-address")?;
         let (admin, admin_addr) = bind(admin_listen, "admin requests", "admin-listen-address")?;
-        Ok(Self { public, admin, public_addr, admin_addr })
+        Ok(Self { public, admin, web, public_addr, admin_addr })
+    }
+
+    /// Whether clients of the API must speak TLS at this moment.
+    pub fn speaks_tls(&self) -> bool {
+        self.web.as_ref().is_some_and(|web| web.webs().borrow().tls().is_some())
     }
 
     /// Serves until it is drained; then takes no new connection, lets open requests finish for at most `grace`, and cuts
@@ -168,17 +185,21 @@ impl Api {
         let connections_max = ADMIN_CONNECTIONS_MAX + gate.as_ref().map_or(0, |_| GATE_CONNECTIONS_MAX);
         let admin = admin::router(shared.clone()).merge(gate.map(gate::listener::router).unwrap_or_default());
         let _latch = AbortOnDropHandle::new(tokio::spawn(latch));
+        let webs = self.web.as_ref().map(WebFiles::webs);
+        let _web = self.web.map(|web| AbortOnDropHandle::new(tokio::spawn(files::follow(web))));
         tokio::join!(
             serve::serve(
                 self.public,
-                public::answers(shared.clone()),
+                public::answers(shared.clone(), webs.clone()),
                 Limits { purpose: "API", connections_max: public_connections_max, grace },
+                webs,
                 drain.public,
             ),
             serve::serve(
                 self.admin,
                 serve::routed(admin),
                 Limits { purpose: "admin", connections_max, grace },
+                None,
                 drain.admin
             ),
         );

@@ -17,7 +17,9 @@ use serde::Serialize;
 use super::Shared;
 use super::serve::routed;
 use super::status::StatusReport;
+use super::web::Webs;
 use crate::metrics::Format;
+use crate::proxy::CredentialsTaken;
 
 const UNKNOWN: &str = "no such endpoint; there are: /_elector/healthz, /_elector/livez, /_elector/readyz, \
                        /_elector/leader, /_elector/role/leader, /_elector/role/follower, /_elector/status and \
@@ -30,12 +32,32 @@ const PROXY_OFF: &str = "the proxy is off, so only the paths below /_elector/ ar
 /// The endpoints by a router, everything else straight to the proxy: its requests do not pay for what they do not use.
 pub(super) fn answers(
     shared: Arc<Shared>,
+    webs: Option<Webs>,
 ) -> impl Fn(SocketAddr, Request<Incoming>) -> BoxFuture<'static, Response> + Clone + Send + Sync + 'static {
     let elsewhere = shared.inputs.fallback.clone();
     let endpoints = routed(router(shared));
-    move |client, request| match &elsewhere {
+    let answer = move |client, request: Request<Incoming>| match &elsewhere {
         Some(elsewhere) if !is_endpoint(request.uri().path()) => elsewhere(client, request),
         _ => endpoints(client, request),
+    };
+    move |client, mut request| match &webs {
+        None => answer(client, request),
+        Some(webs) => {
+            let (web, answer) = (webs.borrow().clone(), answer.clone());
+            Box::pin(async move {
+                let refusal = web.refusal(request.uri().path(), request.headers()).await;
+                let mut response = if let Some(refusal) = refusal {
+                    refusal
+                } else {
+                    if web.asks() {
+                        request.extensions_mut().insert(CredentialsTaken);
+                    }
+                    answer(client, request).await
+                };
+                web.dress(&mut response);
+                response
+            })
+        }
     }
 }
 

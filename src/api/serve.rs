@@ -24,12 +24,16 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
+
+use super::meet::{Stream, meet};
+use super::web::Webs;
 
 /// Time for the head of a request, counted from the end of the one before: it bounds slow clients and idle
 /// connections alike. Longer than the 60 s for which load balancers keep idle connections, so that they close first and
@@ -42,10 +46,6 @@ const HTTP2_AGE_MAX: Duration = HEAD_TIMEOUT;
 const HTTP2_SHARE: usize = 4;
 /// Requests at once on an HTTP/2 connection.
 const HTTP2_STREAMS_MAX: u32 = 16;
-/// What an HTTP/2 client sends first (RFC 9113, section 3.4).
-const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Pause until the rest of a begun preface is looked for.
-const PREFACE_PAUSE: Duration = Duration::from_millis(10);
 /// What a connection reads ahead and holds back of its answers, and with it the largest head of a request. A path and query
 /// have at most 64 KiB anyway.
 const BUFFER_BYTES_MAX: usize = 128 * 1024;
@@ -75,9 +75,15 @@ pub(super) fn routed(
     }
 }
 
-/// Serves until it is drained; then lets open requests finish within the grace delay.
-pub(super) async fn serve<A, F>(listener: TcpListener, answer: A, limits: Limits, drain: CancellationToken)
-where
+/// Serves until it is drained; then lets open requests finish within the grace delay. `webs`: how connections are encrypted;
+/// `None`: not at all.
+pub(super) async fn serve<A, F>(
+    listener: TcpListener,
+    answer: A,
+    limits: Limits,
+    webs: Option<Webs>,
+    drain: CancellationToken,
+) where
     A: Fn(SocketAddr, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
@@ -112,8 +118,21 @@ where
             }
         };
         let (http2_places, drain) = (http2_places.clone(), drain.clone());
+        let tls = webs.as_ref().and_then(|webs| webs.borrow().tls());
         connections.spawn(async move {
-            if let Err(error) = converse(stream, answer, &http2_places, &drain).await {
+            let met = tokio::select! {
+                biased;
+                () = drain.cancelled() => return,
+                met = timeout(HEAD_TIMEOUT, meet(stream, tls)) => met.unwrap_or_else(|late| Err(late.into())),
+            };
+            let ended = match met {
+                Ok((Stream::Plain(stream), is_http2)) => {
+                    converse(stream, is_http2, answer, &http2_places, &drain).await
+                }
+                Ok((Stream::Tls(stream), is_http2)) => converse(stream, is_http2, answer, &http2_places, &drain).await,
+                Err(error) => Err(error.into()),
+            };
+            if let Err(error) = ended {
                 tracing::debug!(%client, %error, "connection ended");
             }
             drop(place);
@@ -132,20 +151,17 @@ where
 }
 
 /// All requests of one connection, until it ends or is drained.
-async fn converse<F>(
-    stream: TcpStream,
+async fn converse<S, F>(
+    stream: S,
+    is_http2: bool,
     answer: impl Fn(Request<Incoming>) -> F + Send + Sync + 'static,
     http2_places: &Semaphore,
     drain: &CancellationToken,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
 where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
-    let is_http2 = tokio::select! {
-        biased;
-        () = drain.cancelled() => return Ok(()),
-        begins = timeout(HEAD_TIMEOUT, begins_with_preface(&stream)) => begins??,
-    };
     let io = TokioIo::new(stream);
     let service = service_fn(move |request| {
         let answer = answer(request);
@@ -161,23 +177,6 @@ where
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(BUFFER_BYTES_MAX);
         Ok(until_asked_to_finish(http.serve_connection(io, service), drain.cancelled()).await?)
-    }
-}
-
-/// Whether the client speaks HTTP/2 from its first byte. Takes nothing from the stream; until something is there, a
-/// connection costs no buffer.
-async fn begins_with_preface(stream: &TcpStream) -> io::Result<bool> {
-    let mut seen = [0; HTTP2_PREFACE.len()];
-    loop {
-        let length = stream.peek(&mut seen).await?;
-        if length == 0 || !HTTP2_PREFACE.starts_with(&seen[..length]) {
-            return Ok(false);
-        }
-        if length == HTTP2_PREFACE.len() {
-            return Ok(true);
-        }
-        // What is there already wakes nobody.
-        tokio::time::sleep(PREFACE_PAUSE).await;
     }
 }
 

@@ -144,6 +144,10 @@ pub(super) struct RawApi {
     /// Time for open requests at shutdown
     #[arg(long, value_name = "DURATION", default_value_t = duration::format(defaults::API_SHUTDOWN_GRACE_DELAY))]
     pub api_shutdown_grace_delay: String,
+    /// File that turns on TLS or passwords for the API address, in the format of Prometheus's web.config.file; read anew
+    /// when it changes [default: plain, for everybody]
+    #[arg(long, value_name = "FILE")]
+    pub api_web_config_file: Option<String>,
     /// Where step-down, cordon, uncordon and member remove are taken; a loopback address
     #[arg(long, value_name = "ADDRESS", default_value = defaults::ADMIN_LISTEN_ADDRESS)]
     pub admin_listen_address: String,

@@ -140,7 +140,8 @@ fn listen(raw: &RawFlags, facts: &Facts, check: &mut Check) -> Option<(ApiSettin
             check.push(ConfigError::Conflict { first, second, rule });
         }
     }
-    good.then_some((ApiSettings { listen: api, admin_listen: admin }, Listen { api, raft }))
+    let web_config_file = present(raw.api.api_web_config_file.as_deref()).map(PathBuf::from);
+    good.then_some((ApiSettings { listen: api, admin_listen: admin, web_config_file }, Listen { api, raft }))
 }
 
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {

@@ -18,7 +18,8 @@
 //!   while its request is held; what is buffered per request is bounded by `READ_BODY_BYTES_MAX`; a response
 //!   that breaks off is cut on the client's connection, never ended as if it were whole.
 //! - TLS and credentials (docs/decisions/proxy-access.md): the member's CA and client certificate are used for every https
-//!   target; its credentials only with `add_credentials`, and never in the place of the client's own.
+//!   target; its credentials only with `add_credentials`, and never in the place of the client's own, unless those were for the
+//!   API ([`CredentialsTaken`]).
 //! - Failure: [`ProxyError`] has one status and one sentence for each.
 //!
 //! Limits: an HTTP/1.0 client without `Content-Length` in the answer cannot tell a cut response from a whole one (the
@@ -44,6 +45,7 @@ pub use error::ProxyError;
 #[cfg(test)]
 pub(crate) use metrics::Answered;
 pub use metrics::ProxyMetrics;
+pub(crate) use proxied::CredentialsTaken;
 pub use proxied::Proxy;
 pub use upstream::connector;
 

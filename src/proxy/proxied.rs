@@ -45,12 +45,18 @@ struct Inner {
     metrics: ProxyMetrics,
 }
 
+/// Extension of a request whose credentials were asked for and checked before it came here.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CredentialsTaken;
+
 /// What is needed to send a request, once or again.
 struct Outgoing {
     method: Method,
     path: PathAndQuery,
     headers: HeaderMap,
     read: bool,
+    /// The client's credentials were meant for this member's API.
+    credentials_taken: bool,
     supply: Supply,
 }
 
@@ -178,7 +184,9 @@ impl Inner {
         let Some(path) = head.uri.path_and_query().cloned() else { return Err(ProxyError::BadTarget) };
         let read = is_read(&head.method, path.path(), &head.headers);
         headers::to_upstream(&mut head.headers, &head.uri, client, &self.member);
-        Ok((Outgoing { method: head.method, path, headers: head.headers, read, supply: Supply::Empty }, body))
+        let credentials_taken = head.extensions.get::<CredentialsTaken>().is_some();
+        let (method, headers, supply) = (head.method, head.headers, Supply::Empty);
+        Ok((Outgoing { method, path, headers, read, credentials_taken, supply }, body))
     }
 
     /// Sends the request once and waits for the head of the response.
@@ -296,6 +304,9 @@ impl Outgoing {
         *request.headers_mut() = self.headers.clone();
         request.headers_mut().entry(HOST).or_insert_with(|| reach.host.clone());
         if let Some(authorization) = &reach.authorization {
+            if self.credentials_taken {
+                request.headers_mut().remove(AUTHORIZATION);
+            }
             request.headers_mut().entry(AUTHORIZATION).or_insert_with(|| authorization.clone());
         }
         Ok(request)

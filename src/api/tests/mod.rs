@@ -20,7 +20,7 @@ use crate::metrics::NotifierMetrics;
 use crate::role::{RoleCommand, RoleStatus};
 
 /// What stands in for group and role control.
-struct Ends {
+pub(super) struct Ends {
     group: GroupEnds,
     role: watch::Sender<Arc<RoleStatus>>,
     commands: mpsc::Receiver<RoleCommand>,
@@ -46,7 +46,7 @@ fn authority_for(left: Duration) -> Authority {
 }
 
 /// Inputs of a member `prom-0`, and the ends that move them.
-fn inputs(witness: bool) -> (ApiInputs, Ends) {
+pub(super) fn inputs(witness: bool) -> (ApiInputs, Ends) {
     let (group, group_ends) = GroupHandle::new();
     let (role, status) = watch::channel(Arc::new(RoleStatus::default()));
     let (commands, commands_end) = mpsc::channel(4);
@@ -67,7 +67,7 @@ fn inputs(witness: bool) -> (ApiInputs, Ends) {
     (inputs, Ends { group: group_ends, role, commands: commands_end, notifier, shutting_down })
 }
 
-fn shared(inputs: ApiInputs) -> Arc<Shared> {
+pub(super) fn shared(inputs: ApiInputs) -> Arc<Shared> {
     Arc::new(Shared { inputs, ready: Readiness::default() })
 }
 

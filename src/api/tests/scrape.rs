@@ -18,6 +18,7 @@ async fn a_real_prometheus_takes_every_family() {
     let api = Api::bind(&ApiSettings {
         listen: "127.0.0.1:0".parse().unwrap(),
         admin_listen: "127.0.0.1:0".parse().unwrap(),
+        web_config_file: None,
     })
     .unwrap();
     let target = api.public_addr;

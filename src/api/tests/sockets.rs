@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::*;
 
 fn settings(listen: &str, admin: &str) -> ApiSettings {
-    ApiSettings { listen: listen.parse().unwrap(), admin_listen: admin.parse().unwrap() }
+    ApiSettings { listen: listen.parse().unwrap(), admin_listen: admin.parse().unwrap(), web_config_file: None }
 }
 
 /// A served API on loopback, and the token that drains it.
@@ -25,8 +25,8 @@ fn start_bounded(inputs: ApiInputs, connections_max: usize) -> (SocketAddr, Canc
     let (listener, address) = listen::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let limits = Limits { purpose: "test", connections_max, grace: Duration::from_secs(5) };
     let drain = CancellationToken::new();
-    let answers = crate::api::public::answers(shared(inputs));
-    (address, drain.clone(), tokio::spawn(serve::serve(listener, answers, limits, drain)))
+    let answers = crate::api::public::answers(shared(inputs), None);
+    (address, drain.clone(), tokio::spawn(serve::serve(listener, answers, limits, None, drain)))
 }
 
 async fn send(address: SocketAddr, path: &str) -> TcpStream {

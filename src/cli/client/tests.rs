@@ -14,7 +14,7 @@ use crate::metrics::Metrics;
 fn sidecar() -> (SocketAddr, GroupEnds, AbortOnDropHandle<()>) {
     let (group, ends) = GroupHandle::new();
     let loopback = "127.0.0.1:0".parse().unwrap();
-    let api = Api::bind(&ApiSettings { listen: loopback, admin_listen: loopback }).unwrap();
+    let api = Api::bind(&ApiSettings { listen: loopback, admin_listen: loopback, web_config_file: None }).unwrap();
     let admin = api.admin_addr;
     let inputs = ApiInputs {
         member: "wit-0".to_owned(),

@@ -37,12 +37,13 @@ const REFERENCE: [(&str, Option<&str>); 27] = [
 ];
 
 /// The rest of the Lease-based tool's flags, and our own.
-const OTHERS: [(&str, Option<&str>); 34] = [
+const OTHERS: [(&str, Option<&str>); 35] = [
     ("prometheus-ca-file", None),
     ("prometheus-client-cert-file", None),
     ("prometheus-client-key-file", None),
     ("prometheus-tls-server-name", None),
     ("prometheus-basic-auth-file", None),
+    ("api-web-config-file", None),
     ("prometheus-bearer-token-file", None),
     ("proxy-add-credentials", Some("false")),
     ("gate-only", Some("false")),
@@ -115,7 +116,8 @@ fn help_names_topic_variable_and_default_of_every_flag_and_fits_a_terminal() {
 }
 
 /// Paths and file names, of which any text may be one, and flags that do nothing.
-const ANY_TEXT: [&str; 12] = [
+const ANY_TEXT: [&str; 13] = [
+    "api-web-config-file",
     "config",
     "output",
     "gate-spool-dir",
