@@ -24,6 +24,7 @@ pub(crate) struct Situation<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Candidate {
     id: NodeId,
+    replica: bool,
     eligible: bool,
     prepared: bool,
     acked: Instant,
@@ -35,26 +36,30 @@ impl<'a> Situation<'a> {
         Self { view, contacts, ack_freshness, word_freshness, quarantine: timing.quarantine(), now }
     }
 
-    /// Data replicas that may vote now, hold every entry and acknowledged a heartbeat just now: those that can lead last, of
-    /// these the prepared ones, of these the freshest.
+    /// Voters that may vote now, hold every entry and acknowledged a heartbeat just now: data replicas after witnesses, of
+    /// these those that can lead last, of these the prepared ones, of these the freshest.
     fn candidates(&self) -> Vec<Candidate> {
         let mut candidates: Vec<Candidate> = self
             .view
             .voters()
             .into_iter()
             .filter(|id| *id != self.view.id)
-            .filter(|id| self.view.nodes.get(id).is_some_and(|member| !member.witness))
             .filter(|id| !self.is_quarantined(*id))
             .filter(|id| self.view.matched.get(id).is_some_and(|index| *index >= self.view.last_log_index))
             .filter_map(|id| {
                 let acked = *self.view.acked.get(&id)?;
                 let fresh = self.now.saturating_duration_since(acked) < self.ack_freshness;
                 let (eligible, prepared) = (self.is_eligible(id), self.is_prepared(id));
-                fresh.then_some(Candidate { id, eligible, prepared, acked })
+                fresh.then_some(Candidate { id, replica: !self.is_witness(id), eligible, prepared, acked })
             })
             .collect();
-        candidates.sort_by_key(|candidate| (candidate.eligible, candidate.prepared, candidate.acked));
         candidates
+            .sort_by_key(|candidate| (candidate.replica, candidate.eligible, candidate.prepared, candidate.acked));
+        candidates
+    }
+
+    fn is_witness(&self, id: NodeId) -> bool {
+        self.view.nodes.get(&id).is_none_or(|member| member.witness)
     }
 
     fn is_eligible(&self, id: NodeId) -> bool {
@@ -83,13 +88,20 @@ impl<'a> Situation<'a> {
     /// The best eligible successor not tried yet.
     pub(crate) fn best_eligible(&self, tried: &BTreeSet<NodeId>) -> Option<NodeId> {
         let candidates = self.candidates();
-        candidates.into_iter().rev().find(|c| c.eligible && !tried.contains(&c.id)).map(|candidate| candidate.id)
+        candidates
+            .into_iter()
+            .rev()
+            .find(|c| c.replica && c.eligible && !tried.contains(&c.id))
+            .map(|candidate| candidate.id)
     }
 
     /// The best successor not tried yet, eligible or not: for a leader that can no longer act in this term, any leader
-    /// of a new term is better.
+    /// of a new term is better. A replica without another one gives leadership to a witness, which gives it back in a new
+    /// term: otherwise it could not act before another replica is there. A witness would only pass it on to another one.
     pub(crate) fn best(&self, tried: &BTreeSet<NodeId>) -> Option<NodeId> {
-        self.candidates().into_iter().rev().find(|c| !tried.contains(&c.id)).map(|candidate| candidate.id)
+        let may_be_witness = !self.is_witness(self.view.id);
+        let mut candidates = self.candidates().into_iter().rev();
+        candidates.find(|c| (c.replica || may_be_witness) && !tried.contains(&c.id)).map(|candidate| candidate.id)
     }
 
     /// Why there is no eligible successor, member by member.
@@ -105,7 +117,7 @@ impl<'a> Situation<'a> {
     }
 
     fn obstacle(&self, id: NodeId) -> String {
-        if self.view.nodes.get(&id).is_some_and(|member| member.witness) {
+        if self.is_witness(id) {
             return "a witness".into();
         }
         let acked = self.view.acked.get(&id);
@@ -193,6 +205,28 @@ mod tests {
         let s = situation(&view, &known, now);
         assert_eq!(s.best(&BTreeSet::new()), None);
         assert_eq!(s.explain(), "prom-2: does not answer; prom-3: a witness");
+    }
+
+    #[test]
+    fn a_latched_replica_gives_leadership_to_a_witness_last_and_a_witness_never_to_another_one() {
+        let (mut view, hellos, now) = world();
+        let known = contacts(hellos, now);
+        let nobody = BTreeSet::new();
+        let is_witness = |view: &mut RaftView, number| {
+            if let Some(member) = Arc::make_mut(&mut view.nodes).get_mut(&id(number)) {
+                member.witness = true;
+            }
+        };
+        is_witness(&mut view, 3);
+        let s = situation(&view, &known, now);
+        assert_eq!(s.best(&nobody), Some(id(2)), "though the witness is fresher");
+        assert_eq!(s.best(&BTreeSet::from([id(2)])), Some(id(3)), "the replica did not take it");
+        assert_eq!(s.best_eligible(&BTreeSet::from([id(2)])), None, "but nobody latches for the sake of a witness");
+
+        is_witness(&mut view, 1);
+        let s = situation(&view, &known, now);
+        assert_eq!(s.best(&nobody), Some(id(2)));
+        assert_eq!(s.best(&BTreeSet::from([id(2)])), None);
     }
 
     #[test]

@@ -353,11 +353,13 @@ impl HandOver {
         Ok(())
     }
 
-    /// Waits until the new leader is known by name.
+    /// Waits until the new leader is known by name; a witness only passes leadership on.
     async fn new_leader(&self, deadline: Instant) -> Result<String, CommandError> {
         let mut leadership = self.leadership.subscribe();
         let term = self.term;
-        let known = leadership.wait_for(|leadership| leadership.term > term && leadership.leader.is_some());
+        let known = leadership.wait_for(|leadership| {
+            leadership.term > term && leadership.leader.as_ref().is_some_and(|leader| !leader.member.witness)
+        });
         match rt::timeout(deadline.saturating_duration_since(now()), known).await {
             Ok(Ok(leadership)) => Ok(leadership.leader_name().to_owned()),
             Ok(Err(_)) => Err(CommandError::Stopped),

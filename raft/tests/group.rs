@@ -146,7 +146,7 @@ async fn a_member_that_left_discovery_and_is_silent_is_removed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_witness_votes_but_never_acts() {
-    let mut town = Town::two_and_a_witness();
+    let mut town = Town::two_and_a_witness(|_| {});
     let leader = town.leader().await.name().to_owned();
     eventually("the witness votes", || {
         town.nodes[2].status().members.iter().any(|member| member.kind == MemberKind::Witness)
@@ -155,6 +155,32 @@ async fn a_witness_votes_but_never_acts() {
     town.stop(&leader);
     let new = town.leader().await;
     assert!(new.name() != leader && new.name() != "witness-0");
+}
+
+/// Found by simulation (seed 346781): its successor is lost just when the leader has given authority up for the whole term. No
+/// other replica is left, and the witness must help it into a new one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_only_successor_is_lost_in_the_handover_acts_again_through_the_witness() {
+    // So long that the successor is still believed to be there when it has been stopped.
+    let lease = Duration::from_secs(4);
+    let mut town =
+        Town::two_and_a_witness(|timing| (timing.lease_duration, timing.renew_deadline) = (lease, lease / 2));
+    let leader = town.leader().await.name().to_owned();
+    eventually("all are settled, and nothing is under way", || {
+        let log = town.node(&leader).status().log;
+        log.last_index == log.applied_index
+            && town.nodes.iter().map(Node::status).all(|status| status.settled && status.log == log)
+    })
+    .await;
+    let term = town.node(&leader).status().term;
+    let successor = town.nodes.iter().map(Node::name).find(|name| *name != leader && *name != "witness-0").unwrap();
+    let successor = successor.to_owned();
+    town.stop(&successor);
+    let outcome = town.node(&leader).handle.hand_over("test").await;
+    assert_eq!(outcome.as_deref(), Ok(leader.as_str()), "it was latched, and leads again");
+    assert_eq!(town.leader().await.name(), leader);
+    let status = town.node(&leader).status();
+    assert!(status.term >= term + 2, "through the witness: {status:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

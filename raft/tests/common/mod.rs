@@ -93,8 +93,9 @@ impl Town {
         town
     }
 
-    pub(crate) fn two_and_a_witness() -> Self {
+    pub(crate) fn two_and_a_witness(adjust: impl FnOnce(&mut Timing)) -> Self {
         let mut town = Self::empty(3);
+        adjust(&mut town.timing);
         town.populate(3, |number| number == 2);
         town
     }
