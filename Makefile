@@ -22,6 +22,15 @@ FROM ?= 1
 # Extra arguments of demo and benchmark, e.g. `make demo ARGS=--keep`.
 ARGS ?=
 
+# fuzz DIRECTORY TARGET SEEDS. No sanitizer: the code has no unsafe block. What was found before is tried first: the corpus is
+# kept in the cache.
+define fuzz
+mkdir -p $(CACHE)/fuzz/$(2) $(TARGET)/fuzz/artifacts/$(2)
+CARGO_TARGET_DIR=$(TARGET)/fuzz RUSTUP_TOOLCHAIN=nightly $(CARGO_FUZZ) fuzz run --fuzz-dir $(1) --sanitizer none $(2) \
+  $(CACHE)/fuzz/$(2) $(3) -- -artifact_prefix=$(TARGET)/fuzz/artifacts/$(2)/ \
+  -max_total_time=60 -timeout=30 -rss_limit_mb=1024 -max_len=4096 -print_final_stats=1 $(ARGS)
+endef
+
 .PHONY: help demo test test-unit test-sim test-blackbox test-cluster soak mutants bench fuzz lint deny setup
 
 help: ## List the targets.
@@ -81,10 +90,8 @@ bench: ## Takeover times, footprint, the gate on and off, the proxy beside nginx
 	cargo build --locked --workspace $(NO_SIM)
 	PROMETHEUS_ELECTOR_BIN=$(TARGET)/release/prometheus-elector $(TARGET)/debug/bench $(ARGS)
 
-fuzz: ## Malformed messages against a real member for 3 minutes; ARGS=-max_total_time=3600 longer (nightly Rust).
+fuzz: ## Malformed messages, source files and remote writes, a minute each; ARGS=-max_total_time=3600 longer (nightly Rust).
 	@tests/setup/tools fuzz
-	mkdir -p $(CACHE)/fuzz/messages $(TARGET)/fuzz/artifacts
-	@# No sanitizer: the code has no unsafe block. What was found before is tried first: the corpus is kept in the cache.
-	CARGO_TARGET_DIR=$(TARGET)/fuzz RUSTUP_TOOLCHAIN=nightly $(CARGO_FUZZ) fuzz run --fuzz-dir raft/fuzz --sanitizer none messages \
-	  $(CACHE)/fuzz/messages raft/tests/wire -- -artifact_prefix=$(TARGET)/fuzz/artifacts/ \
-	  -max_total_time=180 -timeout=30 -rss_limit_mb=512 -max_len=4096 -print_final_stats=1 $(ARGS)
+	$(call fuzz,raft/fuzz,messages,raft/tests/wire)
+	$(call fuzz,tests/fuzz,source,tests/render/corpus)
+	$(call fuzz,tests/fuzz,remote_write,tests/fuzz/seeds/remote_write)

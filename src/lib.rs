@@ -14,6 +14,9 @@ pub mod cli;
 pub mod config;
 pub mod discovery;
 mod files;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gate;
 mod hop_by_hop;
 pub mod metrics;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod admin;
+mod attacks;
 mod public;
 mod scrape;
 mod sockets;
