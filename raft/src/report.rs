@@ -129,6 +129,7 @@ fn members<T: Transport>(
             eligible: word.map(|hello| hello.eligible),
             prepared: word.map(|hello| hello.prepared),
             eligibility_reason: word.map_or_else(silence, |hello| hello.eligibility_reason.clone()),
+            digest: word.map(|hello| hello.digest.clone()).unwrap_or_default(),
             last_contact_ms: if this { Some(0) } else { contact.map(|contact| millis(contact.age(now))) },
         };
         all.insert((member.name.clone(), id), status);

@@ -30,6 +30,7 @@ struct Inner {
     identity: watch::Sender<Arc<Identity>>,
     identity_update: AsyncMutex<()>,
     eligibility: watch::Receiver<Eligibility>,
+    digest: watch::Receiver<String>,
     volatile: Mutex<Volatile>,
 }
 
@@ -59,6 +60,7 @@ impl Shared {
         identity: Identity,
         writer: Writer,
         eligibility: watch::Receiver<Eligibility>,
+        digest: watch::Receiver<String>,
     ) -> Self {
         Self(Arc::new(Inner {
             group_name,
@@ -69,6 +71,7 @@ impl Shared {
             identity: watch::Sender::new(Arc::new(identity)),
             identity_update: AsyncMutex::new(()),
             eligibility,
+            digest,
             volatile: Mutex::new(Volatile {
                 started: now(),
                 contacts: Arc::default(),
@@ -180,6 +183,7 @@ impl Shared {
             eligible: eligibility.eligible && !self.0.member.witness,
             prepared: eligibility.prepared && !self.0.member.witness,
             eligibility_reason: eligibility.reason,
+            digest: self.0.digest.borrow().clone(),
         }
     }
 

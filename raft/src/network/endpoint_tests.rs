@@ -36,13 +36,14 @@ impl Bench {
         let (disk, loaded) = store::open(dir.path()).unwrap();
         let (writer, _) = Writer::start(disk).unwrap();
         let (eligibility, receiver) = watch::channel(Eligibility::default());
+        let told = watch::channel(String::new()).1;
         let timing = Timing {
             lease_duration: Duration::from_secs(1),
             renew_deadline: Duration::from_millis(800),
             retry_period: Duration::from_millis(100),
             member_removal_delay: Duration::from_secs(300),
         };
-        let shared = Shared::new("test".into(), member(1), timing, loaded.identity, writer, receiver);
+        let shared = Shared::new("test".into(), member(1), timing, loaded.identity, writer, receiver, told);
         let endpoint = Endpoint::new(shared.clone(), mpsc::channel(1).0);
         Self { shared, endpoint, _dir: dir, _eligibility: eligibility }
     }

@@ -21,7 +21,7 @@ use crate::state::GroupData;
 use crate::store::{self, Loaded, LogStore, Standing, StateMachine, Writer};
 use crate::timing::Timing;
 use crate::types::Raft;
-use crate::{Eligibility, Member, NodeId};
+use crate::{DIGEST_BYTES_MAX, Eligibility, Member, NodeId};
 
 /// A reply that takes longer never comes.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
@@ -91,7 +91,8 @@ impl Target {
         let (disk, loaded) = store::open(dir).unwrap();
         let (writer, _) = Writer::start(disk).unwrap();
         let (eligibility, receiver) = watch::channel(Eligibility::default());
-        let shared = Shared::new("test".into(), member, timing, loaded.identity, writer.clone(), receiver);
+        let told = watch::channel(String::new()).1;
+        let shared = Shared::new("test".into(), member, timing, loaded.identity, writer.clone(), receiver, told);
         let (dismissals_tx, dismissals) = mpsc::channel(1);
         let endpoint = Endpoint::new(shared.clone(), dismissals_tx);
         runtime.block_on(async { tokio::time::sleep(shared.timing().quarantine()).await });
@@ -188,5 +189,7 @@ impl Target {
         let contacts = self.shared.contacts();
         assert!(contacts.iter().count() <= 256, "too many contacts after {input}");
         assert!(contacts.iter().all(|contact| longest(contact) <= 1024), "too much of a contact is kept after {input}");
+        let digests = contacts.iter().map(|contact| contact.hello.digest.len());
+        assert!(digests.max() <= Some(DIGEST_BYTES_MAX), "too long a digest is kept after {input}");
     }
 }
