@@ -36,8 +36,8 @@ pub struct GroupStatus<D = String> {
 }
 
 impl<D> GroupStatus<D> {
-    /// The same with other digests. `map` gets each one, and whether it is this member's own.
-    pub fn map_digests<E>(self, mut map: impl FnMut(bool, D) -> E) -> GroupStatus<E> {
+    /// The same with other digests.
+    pub fn map_digests<E>(self, mut map: impl FnMut(D) -> E) -> GroupStatus<E> {
         let members = self.members.into_iter().map(|member| member.map_digest(&mut map)).collect();
         GroupStatus {
             members,
@@ -111,9 +111,9 @@ pub struct MemberStatus<D = String> {
 }
 
 impl<D> MemberStatus<D> {
-    fn map_digest<E>(self, map: impl FnOnce(bool, D) -> E) -> MemberStatus<E> {
+    fn map_digest<E>(self, map: impl FnOnce(D) -> E) -> MemberStatus<E> {
         MemberStatus {
-            digest: map(self.this, self.digest),
+            digest: map(self.digest),
             name: self.name,
             id: self.id,
             kind: self.kind,

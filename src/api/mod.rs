@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! GroupHandle, RoleHandle, Metrics -> ApiInputs -> public router -> listener 1: /_elector/…, everything else: fallback
-//!                                             \--> admin router  -> listener 2, loopback only, guarded
+//!                                 |           \--> admin router  -> listener 2, loopback only, guarded
+//!                                 \-> digest -> GroupHandle: what the other members tell of this one
 //! ```
 //!
 //! Both sockets are bound in [`Api::bind`], before anything runs; [`Api::serve`] answers until `drain` is cancelled,
@@ -12,9 +13,11 @@
 //! evaluated against the clock at that moment; the number of connections is bounded.
 
 pub(crate) mod admin;
+pub mod digest;
 mod guard;
 pub(crate) mod listen;
 mod open_files;
+mod page;
 mod public;
 mod ready;
 mod serve;
@@ -24,7 +27,7 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::response::Response;
 use elector_raft::{GroupHandle, Now};
@@ -32,6 +35,7 @@ use futures_util::future::BoxFuture;
 use http::Request;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -158,7 +162,7 @@ impl Api {
     /// Serves until it is drained; then takes no new connection, lets open requests finish for at most `grace`, and cuts
     /// what is left.
     pub async fn serve(self, inputs: ApiInputs, drain: Drain, grace: Duration) {
-        let shared = Arc::new(Shared { ready: Readiness::default(), inputs });
+        let shared = Arc::new(Shared::new(inputs, drain.public.clone()));
         let gate = shared.inputs.gate.clone();
         let latch = {
             let covered = shared.clone();
@@ -168,6 +172,7 @@ impl Api {
         let connections_max = ADMIN_CONNECTIONS_MAX + gate.as_ref().map_or(0, |_| GATE_CONNECTIONS_MAX);
         let admin = admin::router(shared.clone()).merge(gate.map(gate::listener::router).unwrap_or_default());
         let _latch = AbortOnDropHandle::new(tokio::spawn(latch));
+        let _digest = AbortOnDropHandle::new(tokio::spawn(digest::tell(shared.clone())));
         tokio::join!(
             serve::serve(
                 self.public,
@@ -194,9 +199,17 @@ fn public_connections_max(open_files: u64) -> usize {
 struct Shared {
     inputs: ApiInputs,
     ready: Readiness,
+    /// Places for streams of reports.
+    streams: Arc<Semaphore>,
+    /// Cancelled when the API ends: streams would not end by themselves.
+    drain: CancellationToken,
 }
 
 impl Shared {
+    fn new(inputs: ApiInputs, drain: CancellationToken) -> Self {
+        Self { inputs, ready: Readiness::default(), streams: Arc::new(Semaphore::new(page::STREAMS_MAX)), drain }
+    }
+
     /// Ready, or one sentence why not.
     fn readiness(&self) -> Result<(), String> {
         let group = self.inputs.group.status.borrow().clone();
@@ -227,6 +240,6 @@ impl Shared {
             readiness: self.readiness(),
             shutting_down: inputs.shutting_down.is_cancelled(),
         }
-        .report(Now::read())
+        .report(Now::read(), SystemTime::now())
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use elector_raft::{GroupStatus, MemberKind, MemberStatus};
 
+use crate::api::digest::Digest;
 use crate::api::status::{MemberRole, StatusReport};
 use crate::gate::RemoteStatus;
 use crate::gate::status::RemotePhase;
@@ -52,7 +53,7 @@ pub(super) fn status(report: &StatusReport, now: Duration) -> String {
 }
 
 /// The members of the group.
-pub(super) fn members(group: &GroupStatus) -> String {
+pub(super) fn members(group: &GroupStatus<Option<Digest>>) -> String {
     if group.members.is_empty() {
         return format!("no members are known yet: {}\n", group.reason);
     }
@@ -106,7 +107,7 @@ fn facts(report: &StatusReport, now: Duration) -> Vec<[String; 2]> {
     facts.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| [name.to_owned(), value]).collect()
 }
 
-fn row(member: &MemberStatus, report: &StatusReport) -> [String; 6] {
+fn row(member: &MemberStatus<Option<Digest>>, report: &StatusReport) -> [String; 6] {
     let role = match (member.kind, member.leader) {
         (MemberKind::Witness, true) => "leads, must hand over",
         (MemberKind::Candidate, _) => "not admitted",
@@ -145,11 +146,11 @@ fn remote_row(remote: &RemoteStatus) -> [String; 5] {
     [remote.name.clone(), does.to_owned(), format!("{} KiB", remote.spool_bytes.div_ceil(1024)), taken, state]
 }
 
-fn marker(member: &MemberStatus) -> String {
+fn marker(member: &MemberStatus<Option<Digest>>) -> String {
     if member.leader { "*" } else { "" }.to_owned()
 }
 
-fn kind(member: &MemberStatus) -> &'static str {
+fn kind(member: &MemberStatus<Option<Digest>>) -> &'static str {
     match member.kind {
         MemberKind::Voter => "voter",
         MemberKind::Learner => "learner",

@@ -68,7 +68,7 @@ fn inputs(witness: bool) -> (ApiInputs, Ends) {
 }
 
 fn shared(inputs: ApiInputs) -> Arc<Shared> {
-    Arc::new(Shared { inputs, ready: Readiness::default() })
+    Arc::new(Shared::new(inputs, CancellationToken::new()))
 }
 
 /// An answer, read to its end.

@@ -7,7 +7,7 @@ use crate::gate::{GateStatus, UngatedStatus};
 
 const NOW: Duration = Duration::from_secs(1_790_000_000);
 
-fn member(name: &str, id: u64, kind: MemberKind) -> MemberStatus {
+fn member(name: &str, id: u64, kind: MemberKind) -> MemberStatus<Option<Digest>> {
     MemberStatus {
         name: name.to_owned(),
         id: NodeId(id),
@@ -21,6 +21,7 @@ fn member(name: &str, id: u64, kind: MemberKind) -> MemberStatus {
         prepared: Some(true),
         eligibility_reason: "its Prometheus is healthy".to_owned(),
         last_contact_ms: Some(41),
+        digest: None,
     }
 }
 
@@ -82,6 +83,7 @@ fn report() -> StatusReport {
         ],
         group,
         version: "0.1.0".to_owned(),
+        at_unix_ms: 0,
     }
 }
 
