@@ -105,6 +105,9 @@ pub struct MemberStatus<D = String> {
     pub eligibility_reason: String,
     /// Milliseconds since it was last heard; `None` if never since this process started, 0 for this member.
     pub last_contact_ms: Option<u64>,
+    /// That is longer ago than lost words explain: what it said says nothing of now.
+    #[serde(default)]
+    pub silent: bool,
     /// What else it told of itself with that ([`crate::GroupHandle::set_digest`]); empty if nothing.
     #[serde(default)]
     pub digest: D,
@@ -126,6 +129,7 @@ impl<D> MemberStatus<D> {
             prepared: self.prepared,
             eligibility_reason: self.eligibility_reason,
             last_contact_ms: self.last_contact_ms,
+            silent: self.silent,
         }
     }
 }

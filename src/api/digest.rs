@@ -111,7 +111,7 @@ impl Digest {
     }
 
     /// As text that the group carries, without the last remotes if all are too many.
-    fn text(mut self) -> String {
+    pub(super) fn text(mut self) -> String {
         loop {
             let text = serde_json::to_string(&self).unwrap_or_default();
             if text.len() <= DIGEST_BYTES_MAX || self.remotes.pop().is_none() {
@@ -143,7 +143,7 @@ impl ConfigDigest {
 }
 
 impl RemoteDigest {
-    fn of(remote: &RemoteStatus) -> Self {
+    pub(super) fn of(remote: &RemoteStatus) -> Self {
         let counts = &remote.counts;
         let not_taken = [counts.rejected, counts.deferred, counts.denied, counts.unanswered, counts.spool_refused];
         Self {

@@ -31,6 +31,7 @@ fn everything() -> (Metrics, GroupEnds) {
         prepared: None,
         eligibility_reason: String::new(),
         last_contact_ms: None,
+        silent: false,
         digest: String::new(),
     };
     ends.status.send_replace(Arc::new(GroupStatus {

@@ -36,7 +36,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// A reader that takes nothing for so long has gone without a word.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-const PAGE: &str = include_str!("index.html");
+pub(super) const PAGE: &str = include_str!("index.html");
 const TOO_MANY: &str = "the status page is open too often already; close one, or ask /_elector/status\n";
 
 /// Nothing but what stands in the page itself, and reports from where it came from.
@@ -50,13 +50,13 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// What the page's only element of a name holds.
-fn inside(name: &str) -> &'static str {
+pub(super) fn inside(name: &str) -> &'static str {
     let (_, begun) = PAGE.split_once(&format!("<{name}>")).unwrap_or_default();
     begun.split_once(&format!("</{name}>")).unwrap_or_default().0
 }
 
 /// As a policy names an inline element (CSP level 3, section 2.3.1).
-fn hash(content: &str) -> String {
+pub(super) fn hash(content: &str) -> String {
     format!("sha256-{}", BASE64_STANDARD.encode(Sha256::digest(content)))
 }
 

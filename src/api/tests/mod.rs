@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod admin;
+mod digest;
+mod page;
 mod public;
 mod scrape;
 mod sockets;
