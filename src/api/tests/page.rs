@@ -69,10 +69,13 @@ async fn open(address: SocketAddr) -> TcpStream {
 /// Reads until `end` was read.
 async fn until(stream: &mut TcpStream, end: &str) -> String {
     let mut read = Vec::new();
-    while !String::from_utf8_lossy(&read).contains(end) {
-        let length = timeout(SOON, stream.read_buf(&mut read)).await.expect("it comes soon").unwrap();
-        assert!(length > 0, "the stream has ended: {}", String::from_utf8_lossy(&read));
-    }
+    let all = async {
+        while !String::from_utf8_lossy(&read).contains(end) {
+            let length = stream.read_buf(&mut read).await.unwrap();
+            assert!(length > 0, "the stream has ended before `{end}`");
+        }
+    };
+    timeout(SOON, all).await.expect("it comes soon");
     String::from_utf8(read).unwrap()
 }
 
