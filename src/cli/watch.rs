@@ -71,9 +71,11 @@ fn in_place(text: &str, rows: usize) -> String {
         let shown = &lines[..room - 1];
         (shown, Some(format!("({} more lines: the window is too low)", lines.len() - shown.len())))
     };
-    let all = shown.iter().copied().chain(note.as_deref());
-    let drawn: String = all.map(|line| format!("{line}{CLEAR_LINE}\n")).collect();
-    format!("{HOME}{drawn}{CLEAR_BELOW}")
+    let mut drawn = String::from(HOME);
+    for line in shown.iter().copied().chain(note.as_deref()) {
+        drawn.extend([line, CLEAR_LINE, "\n"]);
+    }
+    drawn + CLEAR_BELOW
 }
 
 #[cfg(test)]

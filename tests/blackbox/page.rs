@@ -44,6 +44,7 @@ async fn the_page_of_a_follower_shows_the_group_and_a_change_of_leader_without_a
     let mut browser = Browser::open(&gated.cluster.members[follower].sidecar.url("/_elector")).await?;
     browser.evaluate("window.sameDocument = true").await?;
     wait_shows(&mut browser, &gated, follower, leader).await?;
+    wait_text(&mut browser, "#authority", "held authority within the last").await?;
     looks_well_everywhere(&mut browser, "before").await?;
 
     let old = gated.cluster.tenure()?;
@@ -87,7 +88,8 @@ async fn wait_shows(browser: &mut Browser, gated: &Gated, of: usize, leader: usi
     eventually(TAKEOVER_MAX, &format!("the page of {} to show {name} as the leader", members[of].name), async || {
         let status = members[of].sidecar.status().await?;
         ensure!(browser.text("#leader").await? == *name, "it shows {}", browser.text("#leader").await?);
-        ensure!(browser.text("#term").await? == status.0["term"].to_string(), "another term");
+        let (shown, term) = (browser.text("#term").await?, status.0["term"].as_u64());
+        ensure!(shown.parse().ok() == term, "term {shown}, not {term:?}");
         let shown = browser.text("#members tbody").await?;
         for member in members.iter().filter(|member| member.sidecar.started()) {
             let hash =

@@ -28,14 +28,14 @@ fn member(name: &str, id: u64, kind: MemberKind) -> MemberStatus<Option<Digest>>
     }
 }
 
-fn told(hash: &str, remotes: Vec<RemoteDigest>) -> Option<Digest> {
+fn told(hash: &str, remotes: Vec<RemoteDigest>) -> Digest {
     let config = ConfigDigest {
         desired_hash: Some("5f1d8ad10a3c44b2e6".to_owned()),
         applied_hash: Some(hash.to_owned()),
         applied_at_unix_ms: Some(1_789_999_700_000),
         last_error: None,
     };
-    Some(Digest { config: Some(config), remotes, ..Digest::default() })
+    Digest { config: Some(config), remotes, ..Digest::default() }
 }
 
 fn told_remote(name: &str, phase: &str) -> RemoteDigest {
@@ -51,7 +51,7 @@ fn report() -> StatusReport {
     let this = MemberStatus {
         this: true,
         last_contact_ms: Some(0),
-        digest: told("5f1d8ad10a3c44b2e6", Vec::new()),
+        digest: Some(told("5f1d8ad10a3c44b2e6", Vec::new())),
         ..member("prom-0", 0x1f, MemberKind::Voter)
     };
     let leader = MemberStatus { leader: true, ..member("prom-1", 0xabc, MemberKind::Voter) };
@@ -60,7 +60,7 @@ fn report() -> StatusReport {
         eligibility_reason: "its Prometheus refuses connections on 127.0.0.1:9090 for 12 s".to_owned(),
         last_contact_ms: Some(12_345),
         silent: true,
-        digest: told("001122334455", vec![told_remote("mimir", "writer")]),
+        digest: Some(told("001122334455", vec![told_remote("mimir", "writer")])),
         ..member("prom-2", 0xdef, MemberKind::Learner)
     };
     let witness = MemberStatus { last_contact_ms: None, silent: true, ..member("wit-0", 0x77, MemberKind::Witness) };
@@ -143,7 +143,7 @@ fn a_healthy_leader_reads_like_this() {
     report.group.members[1].this = true;
     report.authority_left_ms = Some(640);
     let stuck = RemoteDigest { shipping: false, refused: 12, ..told_remote("b", "writer") };
-    let writes =
+    let shipping =
         RemoteDigest { accepted: 1_234_567, watermark_ms: Some(1_789_999_998_000), ..told_remote("mimir", "writer") };
     let keeps = RemoteDigest {
         held: 17,
@@ -151,8 +151,8 @@ fn a_healthy_leader_reads_like_this() {
         watermark_ms: Some(1_789_999_997_000),
         ..told_remote("mimir", "standby")
     };
-    report.group.members[0].digest = told("5f1d8ad10a3c44b2e6", vec![told_remote("b", "dances"), keeps]);
-    report.group.members[1].digest = told("5f1d8ad10a3c44b2e6", vec![stuck, writes]);
+    report.group.members[0].digest = Some(told("5f1d8ad10a3c44b2e6", vec![told_remote("b", "dances"), keeps]));
+    report.group.members[1].digest = Some(told("5f1d8ad10a3c44b2e6", vec![stuck, shipping]));
     report.group.members[1].digest.as_mut().unwrap().remotes_left_out = 2;
     report.group.ledger.clear();
     report.warnings.clear();

@@ -1,4 +1,4 @@
-//! A headless Chromium that shows one page, driven by its DevTools protocol.
+//! A headless Chromium that shows one page, driven by its `DevTools` protocol.
 //!
 //! ```text
 //! test -> {"id", "method", "params"} NUL -> descriptor 3 of Chromium (its `--remote-debugging-pipe`)
