@@ -12,6 +12,8 @@ use super::{CliError, Output, client};
 
 /// Time between two reports.
 const PERIOD: Duration = Duration::from_secs(1);
+/// Lines of a window that does not tell.
+const ROWS: usize = 24;
 /// To the upper left corner.
 const HOME: &str = "\x1b[H";
 /// Clears the rest of the line.
@@ -26,9 +28,10 @@ pub async fn watch(admin: SocketAddr, json: bool) -> Result<Output, CliError> {
     show(async || client::status(admin, json).await, rows, io::stdout()).await
 }
 
-/// Lines of the window.
+/// Lines of the window; some terminals do not know.
 fn window_rows() -> usize {
-    rustix::termios::tcgetwinsize(io::stdout()).map_or(24, |size| usize::from(size.ws_row))
+    let rows = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| size.ws_row);
+    if rows == 0 { ROWS } else { rows.into() }
 }
 
 /// `rows`: of the terminal now; `None`: it is none.
@@ -69,7 +72,7 @@ fn in_place(text: &str, rows: usize) -> String {
         (&lines[..], None)
     } else {
         let shown = &lines[..room - 1];
-        (shown, Some(format!("({} more lines: the window is too low)", lines.len() - shown.len())))
+        (shown, Some(format!("({} more lines: the window is too small)", lines.len() - shown.len())))
     };
     let mut drawn = String::from(HOME);
     for line in shown.iter().copied().chain(note.as_deref()) {
@@ -141,7 +144,7 @@ mod tests {
     #[test]
     fn a_report_is_cut_where_the_window_ends() {
         assert_eq!(in_place("a\nb\nc\n", 4), "\x1b[Ha\x1b[K\nb\x1b[K\nc\x1b[K\n\x1b[J");
-        assert_eq!(in_place("a\nb\nc\n", 3), "\x1b[Ha\x1b[K\n(2 more lines: the window is too low)\x1b[K\n\x1b[J");
-        assert_eq!(in_place("a\nb\n", 0), "\x1b[H(2 more lines: the window is too low)\x1b[K\n\x1b[J");
+        assert_eq!(in_place("a\nb\nc\n", 3), "\x1b[Ha\x1b[K\n(2 more lines: the window is too small)\x1b[K\n\x1b[J");
+        assert_eq!(in_place("a\nb\n", 0), "\x1b[H(2 more lines: the window is too small)\x1b[K\n\x1b[J");
     }
 }

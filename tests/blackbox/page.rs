@@ -64,6 +64,7 @@ async fn the_page_of_a_follower_shows_the_group_and_a_change_of_leader_without_a
     gated.cluster.members[follower].sidecar.kill()?;
     wait_text(&mut browser, "#lost", "Connection lost.").await?;
     wait_text(&mut browser, "#authority", "authority unknown").await?;
+    looks_well_everywhere(&mut browser, "lost").await?;
     gated.cluster.members[follower].sidecar.start()?;
     let next = gated.wait_whole().await?;
     eventually(TAKEOVER_MAX, "the page to see that its member is back", async || {
