@@ -67,8 +67,8 @@ soak: ## More of it on all cores; SEEDS=n FROM=first; PROFILE=soak for hours of 
 mutants: ## Switches each rule of the group off and counts the seeds until a checker notices; fails if one survives.
 	cargo run --locked $(SIM) -- mutants
 
-test-blackbox: ## The real binary with real Prometheus; PROMETHEUS=path tests with that one.
-	@tests/setup/tools prometheus
+test-blackbox: ## The real binary, Prometheus and Chromium; PROMETHEUS=path, CHROMIUM=path: with that one.
+	@tests/setup/tools prometheus chromium
 	cargo build --locked --workspace $(NO_SIM)
 	cargo test --locked --workspace $(NO_SIM) --test '*' -- --test-threads=$(TEST_THREADS)
 

@@ -39,7 +39,8 @@ fn ask(command: Command) -> Result<Output, CliError> {
     match command {
         Command::Render { source, role, gate } => cli::render(&source, role, gate),
         Command::CheckConfig { source, gate } => cli::check_config(&source, gate),
-        Command::Status { client, json } => wait(cli::status(client.admin, json)),
+        Command::Status { client, json, watch: true } => wait(cli::watch(client.admin, json)),
+        Command::Status { client, json, watch: false } => wait(cli::status(client.admin, json)),
         Command::StepDown(client) => wait(cli::step_down(client.admin)),
         Command::Cordon(client) => wait(cli::cordon(client.admin)),
         Command::Uncordon(client) => wait(cli::uncordon(client.admin)),

@@ -2,9 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use prometheus_elector::config;
 
@@ -42,6 +43,19 @@ fn help_of_a_subcommand_says_what_it_does_to_the_disk() {
     let words = stdout.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(words.contains("Gives up the group's state in --raft-data-dir"), "{stdout}");
     assert!(words.contains("can make two groups"), "{stdout}");
+}
+
+#[test]
+fn a_watch_goes_on_without_a_sidecar_and_ends_with_its_reader() {
+    let mut command = elector();
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    command.args(["status", "--watch", "-admin-listen-address", &address.to_string()]).stdout(Stdio::piped());
+    let mut watch = command.spawn().expect("the binary starts");
+    let lines = BufReader::new(watch.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let shown: Vec<_> = lines.take_while(|line| line != "(trying again)").chain([String::new()]).collect();
+    assert!(shown[0].starts_with(&format!("no sidecar answers on {address} ")), "{shown:?}");
+    assert!(!shown.concat().contains('\x1b'), "no terminal, no cursor: {shown:?}");
+    assert!(watch.wait().unwrap().success(), "its reader has gone");
 }
 
 #[test]

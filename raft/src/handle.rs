@@ -11,6 +11,8 @@ use crate::{GroupStatus, Leadership, NodeId};
 
 /// Requests that may wait for the group at once; more callers wait for a place.
 const REQUESTS_MAX: usize = 16;
+/// Longest digest, in bytes; it goes to every member with each hello.
+pub const DIGEST_BYTES_MAX: usize = 4096;
 
 /// Whether this member can do the leader's work now, and why.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,6 +94,7 @@ pub struct GroupHandle {
     /// The replicated values, by key.
     pub values: watch::Receiver<Arc<BTreeMap<String, String>>>,
     eligibility: Arc<watch::Sender<Eligibility>>,
+    digest: Arc<watch::Sender<String>>,
     requests: mpsc::Sender<Request>,
 }
 
@@ -106,6 +109,8 @@ pub struct GroupEnds {
     pub values: watch::Sender<Arc<BTreeMap<String, String>>>,
     /// Tells whether this member can lead.
     pub eligibility: watch::Receiver<Eligibility>,
+    /// What this member tells the others beside the group's business.
+    pub digest: watch::Receiver<String>,
     /// Requests in order.
     pub requests: mpsc::Receiver<Request>,
     /// Told what the group's thread sees; nothing at first.
@@ -120,14 +125,16 @@ impl GroupHandle {
         let (values_tx, values) = watch::channel(Arc::default());
         let (eligibility, eligibility_rx) =
             watch::channel(Eligibility { reason: "starting".into(), ..Eligibility::default() });
+        let (digest, digest_rx) = watch::channel(String::new());
         let (requests, requests_rx) = mpsc::channel(REQUESTS_MAX);
         (
-            Self { leadership, status, values, eligibility: Arc::new(eligibility), requests },
+            Self { leadership, status, values, eligibility: Arc::new(eligibility), digest: Arc::new(digest), requests },
             GroupEnds {
                 leadership: leadership_tx,
                 status: status_tx,
                 values: values_tx,
                 eligibility: eligibility_rx,
+                digest: digest_rx,
                 requests: requests_rx,
                 observer: Arc::new(()),
             },
@@ -142,6 +149,13 @@ impl GroupHandle {
             *current = eligibility;
             changed
         });
+    }
+
+    /// What the other members' status shows of this one, beside the group's business: text that the group carries and does
+    /// not read. It goes out with the next hello, about once a second; one that is longer than [`DIGEST_BYTES_MAX`] is not
+    /// told at all.
+    pub fn set_digest(&self, digest: String) {
+        self.digest.send_replace(if digest.len() <= DIGEST_BYTES_MAX { digest } else { String::new() });
     }
 
     /// Hands leadership over; see [`Request::HandOver`]. Returns the new leader's name.
@@ -174,5 +188,20 @@ impl GroupHandle {
         let (reply, answer) = oneshot::channel();
         self.requests.send(request(reply)).await.map_err(|_| CommandError::Stopped)?;
         answer.await.unwrap_or(Err(CommandError::Stopped))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_that_is_too_long_is_not_told_at_all() {
+        let (handle, ends) = GroupHandle::new();
+        let longest = "x".repeat(DIGEST_BYTES_MAX);
+        handle.set_digest(longest.clone());
+        assert_eq!(*ends.digest.borrow(), longest);
+        handle.set_digest(longest + "x");
+        assert_eq!(*ends.digest.borrow(), "");
     }
 }

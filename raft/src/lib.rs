@@ -68,7 +68,7 @@ mod view;
 pub use clock::Now;
 #[cfg(not(feature = "simulation"))]
 pub use group::{Group, GroupConfig, GroupError, recover};
-pub use handle::{CommandError, Eligibility, GroupEnds, GroupHandle, Request};
+pub use handle::{CommandError, DIGEST_BYTES_MAX, Eligibility, GroupEnds, GroupHandle, Request};
 pub use leadership::{Authority, Leader, Leadership};
 #[cfg(not(feature = "simulation"))]
 pub use network::{Token, TokenError};

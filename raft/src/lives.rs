@@ -63,10 +63,7 @@ impl<T: Transport> Lives<T> {
     ) -> Result<(Self, Endpoint), String> {
         settle_interrupted_join(&mut loaded, &writer).await?;
         let Settings { group_name, member, timing, bootstrap_expect } = settings;
-        let eligibility = ends.eligibility.clone();
-        let observer = ends.observer.clone();
-        let identity = loaded.identity.clone();
-        let shared = Shared::new(group_name, member, timing, identity, writer.clone(), eligibility, observer);
+        let shared = Shared::new(group_name, member, timing, loaded.identity.clone(), writer.clone(), &ends);
         let (dismissals_tx, dismissals) = mpsc::channel(1);
         let endpoint = Endpoint::new(shared.clone(), dismissals_tx);
         Ok((Self { shared, loaded, writer, transport, bootstrap_expect, ends, dismissals }, endpoint))

@@ -115,6 +115,7 @@ fn members<T: Transport>(
     now: Instant,
 ) -> Vec<MemberStatus> {
     let own = instance.parts.shared.hello();
+    let freshness = instance.parts.shared.timing().hello_freshness();
     let leader = leadership.leader.as_ref().map(|leader| leader.id);
     let mut all: BTreeMap<(String, NodeId), MemberStatus> = BTreeMap::new();
     let mut put = |id: NodeId, member: &crate::Member, kind: MemberKind| {
@@ -134,6 +135,8 @@ fn members<T: Transport>(
             eligible: word.map(|hello| hello.eligible),
             prepared: word.map(|hello| hello.prepared),
             eligibility_reason: word.map_or_else(silence, |hello| hello.eligibility_reason.clone()),
+            silent: !this && is_silent(contacts, id, freshness, now),
+            digest: word.map(|hello| hello.digest.clone()).unwrap_or_default(),
             last_contact_ms: if this { Some(0) } else { contact.map(|contact| millis(contact.age(now))) },
         };
         all.insert((member.name.clone(), id), status);
@@ -159,6 +162,10 @@ fn members<T: Transport>(
     all.into_values().collect()
 }
 
+fn is_silent(contacts: &Contacts, id: NodeId, freshness: Duration, now: Instant) -> bool {
+    contacts.by_id(id).is_none_or(|contact| contact.age(now) >= freshness)
+}
+
 fn warnings<T: Transport>(instance: &Instance<T>, view: &RaftView, contacts: &Contacts, now: Instant) -> Vec<String> {
     let mut warnings = Vec::new();
     let shared = &instance.parts.shared;
@@ -173,7 +180,7 @@ fn warnings<T: Transport>(instance: &Instance<T>, view: &RaftView, contacts: &Co
         .nodes
         .iter()
         .filter(|(id, _)| **id != view.id)
-        .filter(|(id, _)| contacts.by_id(**id).is_none_or(|contact| contact.age(now) >= freshness))
+        .filter(|(id, _)| is_silent(contacts, **id, freshness, now))
         .map(|(_, member)| member.name.as_str())
         .collect();
     if !silent.is_empty() {

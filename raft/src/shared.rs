@@ -16,7 +16,7 @@ use crate::state::clip;
 use crate::store::{ClusterId, Identity, Write, Writer};
 use crate::timing::Timing;
 use crate::types::Raft;
-use crate::{Eligibility, Member, NodeId};
+use crate::{Eligibility, GroupEnds, Member, NodeId};
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -32,6 +32,7 @@ struct Inner {
     identity_update: AsyncMutex<()>,
     eligibility: watch::Receiver<Eligibility>,
     observer: Arc<dyn Observer>,
+    digest: watch::Receiver<String>,
     volatile: Mutex<Volatile>,
 }
 
@@ -60,8 +61,7 @@ impl Shared {
         timing: Timing,
         identity: Identity,
         writer: Writer,
-        eligibility: watch::Receiver<Eligibility>,
-        observer: Arc<dyn Observer>,
+        ends: &GroupEnds,
     ) -> Self {
         Self(Arc::new(Inner {
             group_name,
@@ -71,8 +71,9 @@ impl Shared {
             writer,
             identity: watch::Sender::new(Arc::new(identity)),
             identity_update: AsyncMutex::new(()),
-            eligibility,
-            observer,
+            eligibility: ends.eligibility.clone(),
+            observer: ends.observer.clone(),
+            digest: ends.digest.clone(),
             volatile: Mutex::new(Volatile {
                 started: now(),
                 contacts: Arc::default(),
@@ -188,6 +189,7 @@ impl Shared {
             eligible: eligibility.eligible && !self.0.member.witness,
             prepared: eligibility.prepared && !self.0.member.witness,
             eligibility_reason: eligibility.reason,
+            digest: self.0.digest.borrow().clone(),
         }
     }
 

@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::NodeId;
 
-/// One member's view of the group.
+/// One member's view of the group. `D`: a member's digest, opaque here; whoever reads it maps it ([`GroupStatus::map_digests`]).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GroupStatus {
+#[serde(bound(deserialize = "D: Default + Deserialize<'de>"))]
+pub struct GroupStatus<D = String> {
     /// Random id drawn when the group formed; `None` while this member belongs to none.
     pub cluster_id: Option<String>,
     /// This member's node id.
@@ -27,7 +28,7 @@ pub struct GroupStatus {
     /// that no longer holds an older id of this member (DESIGN.md, group rule 15). Not latched here.
     pub settled: bool,
     /// Members of the group, by name. Before formation: the peers that answered.
-    pub members: Vec<MemberStatus>,
+    pub members: Vec<MemberStatus<D>>,
     /// How far the replicated log is here.
     #[serde(default)]
     pub log: LogStatus,
@@ -46,6 +47,28 @@ pub struct LogStatus {
     pub committed_index: u64,
     /// Newest entry that has taken effect here.
     pub applied_index: u64,
+}
+
+impl<D> GroupStatus<D> {
+    /// The same with other digests.
+    pub fn map_digests<E>(self, mut map: impl FnMut(D) -> E) -> GroupStatus<E> {
+        let members = self.members.into_iter().map(|member| member.map_digest(&mut map)).collect();
+        GroupStatus {
+            members,
+            cluster_id: self.cluster_id,
+            node_id: self.node_id,
+            state: self.state,
+            reason: self.reason,
+            term: self.term,
+            leader: self.leader,
+            authority: self.authority,
+            authority_left_ms: self.authority_left_ms,
+            settled: self.settled,
+            log: self.log,
+            ledger: self.ledger,
+            warnings: self.warnings,
+        }
+    }
 }
 
 /// State of this member in the group.
@@ -71,7 +94,7 @@ pub enum GroupState {
 
 /// One member as seen from here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MemberStatus {
+pub struct MemberStatus<D = String> {
     /// Member name.
     pub name: String,
     /// Node id in the membership.
@@ -97,6 +120,33 @@ pub struct MemberStatus {
     pub eligibility_reason: String,
     /// Milliseconds since it was last heard; `None` if never since this process started, 0 for this member.
     pub last_contact_ms: Option<u64>,
+    /// That is longer ago than lost words explain: what it said says nothing of now.
+    #[serde(default)]
+    pub silent: bool,
+    /// What else it told of itself with that ([`crate::GroupHandle::set_digest`]); empty if nothing.
+    #[serde(default)]
+    pub digest: D,
+}
+
+impl<D> MemberStatus<D> {
+    fn map_digest<E>(self, map: impl FnOnce(D) -> E) -> MemberStatus<E> {
+        MemberStatus {
+            digest: map(self.digest),
+            name: self.name,
+            id: self.id,
+            kind: self.kind,
+            leader: self.leader,
+            this: self.this,
+            raft_address: self.raft_address,
+            api_url: self.api_url,
+            prometheus_url: self.prometheus_url,
+            eligible: self.eligible,
+            prepared: self.prepared,
+            eligibility_reason: self.eligibility_reason,
+            last_contact_ms: self.last_contact_ms,
+            silent: self.silent,
+        }
+    }
 }
 
 /// Kind of a member.

@@ -61,6 +61,7 @@ pub(crate) fn hello(number: u64, standing: Standing) -> Hello {
         eligible: true,
         prepared: true,
         eligibility_reason: "ready".into(),
+        digest: String::new(),
     }
 }
 

@@ -29,6 +29,22 @@ async fn three_members_form_one_group_with_one_authority() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_member_tells_of_itself_is_known_to_all_both_ways() {
+    let town = Town::new(3);
+    town.leader().await;
+    for node in &town.nodes {
+        node.handle.set_digest(format!("I am {}", node.name()));
+    }
+    for node in &town.nodes {
+        eventually("everybody's digest", || {
+            let members = node.status().members;
+            members.len() == 3 && members.iter().all(|member| member.digest == format!("I am {}", member.name))
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_member_takes_over_when_the_leader_is_gone() {
     let mut town = Town::new(3);
     let old = town.leader().await.name().to_owned();

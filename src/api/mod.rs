@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! GroupHandle, RoleHandle, Metrics -> ApiInputs -> public router -> listener 1: /_elector/…, everything else: fallback
-//!                                             \--> admin router  -> listener 2, loopback only, guarded
+//!                                 |           \--> admin router  -> listener 2, loopback only, guarded
+//!                                 \-> digest -> GroupHandle: what the other members tell of this one
 //! ```
 //!
 //! Both sockets are bound in [`Api::bind`], before anything runs; [`Api::serve`] answers until `drain` is cancelled,
@@ -12,10 +13,12 @@
 //! evaluated against the clock at that moment; the number of connections is bounded.
 
 pub(crate) mod admin;
+pub mod digest;
 mod guard;
 pub(crate) mod listen;
 mod meet;
 mod open_files;
+mod page;
 mod public;
 mod ready;
 mod serve;
@@ -27,7 +30,7 @@ mod web;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::response::Response;
 use elector_raft::{GroupHandle, Now};
@@ -35,6 +38,7 @@ use futures_util::future::BoxFuture;
 use http::Request;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -175,7 +179,7 @@ impl Api {
     /// Serves until it is drained; then takes no new connection, lets open requests finish for at most `grace`, and cuts
     /// what is left.
     pub async fn serve(self, inputs: ApiInputs, drain: Drain, grace: Duration) {
-        let shared = Arc::new(Shared { ready: Readiness::default(), inputs });
+        let shared = Arc::new(Shared::new(inputs, drain.public.clone()));
         let gate = shared.inputs.gate.clone();
         let latch = {
             let covered = shared.clone();
@@ -187,6 +191,7 @@ impl Api {
         let _latch = AbortOnDropHandle::new(tokio::spawn(latch));
         let webs = self.web.as_ref().map(WebFiles::webs);
         let _web = self.web.map(|web| AbortOnDropHandle::new(tokio::spawn(files::follow(web))));
+        let _digest = AbortOnDropHandle::new(tokio::spawn(digest::tell(shared.clone())));
         tokio::join!(
             serve::serve(
                 self.public,
@@ -215,9 +220,17 @@ fn public_connections_max(open_files: u64) -> usize {
 struct Shared {
     inputs: ApiInputs,
     ready: Readiness,
+    /// Places for streams of reports.
+    streams: Arc<Semaphore>,
+    /// Cancelled when the API ends: streams would not end by themselves.
+    drain: CancellationToken,
 }
 
 impl Shared {
+    fn new(inputs: ApiInputs, drain: CancellationToken) -> Self {
+        Self { inputs, ready: Readiness::default(), streams: Arc::new(Semaphore::new(page::STREAMS_MAX)), drain }
+    }
+
     /// Ready, or one sentence why not.
     fn readiness(&self) -> Result<(), String> {
         let group = self.inputs.group.status.borrow().clone();
@@ -248,6 +261,6 @@ impl Shared {
             readiness: self.readiness(),
             shutting_down: inputs.shutting_down.is_cancelled(),
         }
-        .report(Now::read())
+        .report(Now::read(), SystemTime::now())
     }
 }

@@ -14,16 +14,16 @@ use http::{HeaderMap, Request, StatusCode, header};
 use hyper::body::Incoming;
 use serde::Serialize;
 
-use super::Shared;
 use super::serve::routed;
 use super::status::StatusReport;
 use super::web::Webs;
+use super::{Shared, page};
 use crate::metrics::Format;
 use crate::proxy::CredentialsTaken;
 
-const UNKNOWN: &str = "no such endpoint; there are: /_elector/healthz, /_elector/livez, /_elector/readyz, \
-                       /_elector/leader, /_elector/role/leader, /_elector/role/follower, /_elector/status and \
-                       /_elector/metrics\n";
+const UNKNOWN: &str = "no such endpoint; there are: /_elector/ (the status page), /_elector/healthz, /_elector/livez, /_elector/readyz, \
+                       /_elector/leader, /_elector/role/leader, /_elector/role/follower, /_elector/status, \
+                       /_elector/events and /_elector/metrics\n";
 const WRONG_METHOD: &str = "the endpoints below /_elector/ answer GET and HEAD; member commands go to the loopback \
                             admin address: use the subcommands of prometheus-elector\n";
 const PROXY_OFF: &str = "the proxy is off, so only the paths below /_elector/ are served here; \
@@ -75,10 +75,11 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/_elector/role/leader", get(role_leader))
         .route("/_elector/role/follower", get(role_follower))
         .route("/_elector/status", get(status))
+        .route("/_elector/events", get(page::events))
         .route("/_elector/metrics", get(metrics))
+        .route("/_elector", get(page::redirect))
+        .route("/_elector/", get(page::page))
         .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, WRONG_METHOD))
-        .route("/_elector", any(unknown))
-        .route("/_elector/", any(unknown))
         .route("/_elector/{*rest}", any(unknown))
         .fallback(async || (StatusCode::NOT_FOUND, PROXY_OFF))
         .with_state(shared)

@@ -106,6 +106,8 @@ mod tests {
             prepared,
             eligibility_reason: String::new(),
             last_contact_ms,
+            silent: false,
+            digest: String::new(),
         }
     }
 

@@ -3,9 +3,12 @@
 //! Readers ignore fields that they do not know, so that members of different versions can be looked at with either
 //! one's subcommands. Whoever adds a field later gives it a `#[serde(default)]`.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use elector_raft::{Authority, GroupStatus, Leadership, Now};
 use serde::{Deserialize, Serialize};
 
+use super::digest::Digest;
 use crate::gate::GateStatus;
 use crate::role::{ConfigStatus, RoleStatus};
 
@@ -46,10 +49,14 @@ pub struct StatusReport {
     pub gate: Option<GateStatus>,
     /// All warnings: of settings, configuration, gate and group.
     pub warnings: Vec<String>,
-    /// The group with its members and the newest leadership terms.
-    pub group: GroupStatus,
+    /// The group with its members and the newest leadership terms. Each member's `digest` is what it told about a second
+    /// before its last contact; `None`: it told nothing that is understood here.
+    pub group: GroupStatus<Option<Digest>>,
     /// Version of the sidecar.
     pub version: String,
+    /// Unix time in milliseconds when this report was made; 0 if an older release made it.
+    #[serde(default)]
+    pub at_unix_ms: u64,
 }
 
 /// What a member is for the group at a moment.
@@ -77,7 +84,7 @@ pub(super) struct View<'a> {
 }
 
 impl View<'_> {
-    pub(super) fn report(self, now: Now) -> StatusReport {
+    pub(super) fn report(self, now: Now, wall: SystemTime) -> StatusReport {
         let authority = self.leadership.holds_authority(now);
         let authority_left_ms = match self.leadership.authority {
             Authority::Until { deadline, .. } if authority => {
@@ -88,10 +95,11 @@ impl View<'_> {
         };
         // The group publishes its status about once a heartbeat; within one report nothing may contradict.
         let group = GroupStatus { authority, authority_left_ms, ..self.group.clone() };
+        let group = group.map_digests(|text| Digest::read(&text));
         let leader = self.leadership.leader.as_ref().map(|leader| leader.member.name.clone());
         let role = self.role.map(|_| if authority { MemberRole::Leader } else { MemberRole::Follower });
         let reason = self.role.map(|role| &role.reason).filter(|reason| !reason.is_empty()).unwrap_or(&group.reason);
-        StatusReport {
+        let mut report = StatusReport {
             member: self.member.to_owned(),
             role: role.unwrap_or(MemberRole::Witness),
             term: self.leadership.term,
@@ -106,11 +114,20 @@ impl View<'_> {
             eligibility_reason: self.role.map(|role| role.eligibility_reason.clone()).unwrap_or_default(),
             cordoned: self.role.is_some_and(|role| role.cordoned),
             config: self.role.map(|role| role.config.clone()),
-            warnings: warnings(self.settings_warnings, self.role, self.gate.as_ref(), &group),
+            warnings: warnings(self.settings_warnings, self.role, self.gate.as_ref(), &group.warnings),
             gate: self.gate,
             group,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            at_unix_ms: wall
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0)),
+        };
+        // Of itself it knows better than by its own hello.
+        let own = Digest::of(&report);
+        for member in report.group.members.iter_mut().filter(|member| member.this) {
+            member.digest = Some(own.clone());
         }
+        report
     }
 }
 
@@ -118,12 +135,12 @@ fn warnings(
     settings: &[String],
     role: Option<&RoleStatus>,
     gate: Option<&GateStatus>,
-    group: &GroupStatus,
+    group: &[String],
 ) -> Vec<String> {
     let config = role.map(|role| role.config.warnings.as_slice()).unwrap_or_default();
     let mut all: Vec<String> = Vec::new();
     let gate: Vec<String> = gate.into_iter().flat_map(GateStatus::warnings).collect();
-    for warning in settings.iter().chain(config).chain(&gate).chain(&group.warnings) {
+    for warning in settings.iter().chain(config).chain(&gate).chain(group) {
         if !all.contains(warning) {
             all.push(warning.clone());
         }

@@ -2,11 +2,13 @@
 //!
 //! Each is a function from plain inputs to what it prints; [`finish`] prints it and makes the exit code: 0, or 1 with
 //! one message on standard error. Clients talk to the loopback admin address, which answers as long as the process
-//! lives, also when the API is saturated. Output has no colours and fits into 80 columns.
+//! lives, also when the API is saturated. Output has no colours and fits into 80 columns;
+//! only `status --watch` moves the cursor, and only on a terminal.
 
 mod client;
 mod offline;
 mod table;
+mod watch;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -18,6 +20,7 @@ use elector_raft::StoreError;
 
 pub use client::{cordon, member_list, member_remove, status, step_down, uncordon};
 pub use offline::{check_config, recover, render};
+pub use watch::watch;
 
 /// What a subcommand prints.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,6 +84,9 @@ pub enum CliError {
     /// The durable state of the group cannot be changed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The text cannot be shown.
+    #[error("cannot write to standard output: {0}")]
+    Write(std::io::Error),
     /// No runtime for the request.
     #[error("cannot start: {0}")]
     Runtime(std::io::Error),
@@ -115,7 +121,7 @@ pub fn finish(outcome: Result<Output, CliError>) -> ExitCode {
                 // `status | head -1` is no failure.
                 Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
                 Err(error) => {
-                    eprintln!("error: cannot write to standard output: {error}");
+                    eprintln!("error: {}", CliError::Write(error));
                     ExitCode::FAILURE
                 }
             }

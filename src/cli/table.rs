@@ -6,10 +6,12 @@ use std::time::{Duration, UNIX_EPOCH};
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use elector_raft::{GroupStatus, MemberKind, MemberStatus};
 
+use crate::api::digest::Digest;
 use crate::api::status::{MemberRole, StatusReport};
 use crate::gate::RemoteStatus;
-use crate::gate::status::RemotePhase;
 use crate::role::{ConfigStatus, Role};
+
+mod told;
 
 const COLUMNS: u16 = 80;
 /// Width that the last column keeps, however long the names are.
@@ -37,6 +39,7 @@ pub(super) fn status(report: &StatusReport, now: Duration) -> String {
         }));
         let _ = write!(text, "\n{}", lines(&table));
     }
+    text.push_str(&told::tables(&report.group, now));
     if !report.warnings.is_empty() {
         let _ = write!(text, "\nWarnings:\n{}", block(report.warnings.iter().map(|warning| ["-", warning])));
     }
@@ -52,7 +55,7 @@ pub(super) fn status(report: &StatusReport, now: Duration) -> String {
 }
 
 /// The members of the group.
-pub(super) fn members(group: &GroupStatus) -> String {
+pub(super) fn members(group: &GroupStatus<Option<Digest>>) -> String {
     if group.members.is_empty() {
         return format!("no members are known yet: {}\n", group.reason);
     }
@@ -98,6 +101,10 @@ fn facts(report: &StatusReport, now: Duration) -> Vec<[String; 2]> {
     if report.group.reason != report.reason {
         facts.push(("group", report.group.reason.clone()));
     }
+    if report.authority {
+        let left = report.authority_left_ms.map(|ms| format!("{ms} ms left unless renewed"));
+        facts.push(("authority", left.unwrap_or_else(|| "without an end: the only voter".to_owned())));
+    }
     facts.push(("not ready", report.not_ready_reason.clone().unwrap_or_default()));
     if let Some(config) = &report.config {
         facts.push(("config", config_sentence(config, now)));
@@ -106,7 +113,7 @@ fn facts(report: &StatusReport, now: Duration) -> Vec<[String; 2]> {
     facts.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| [name.to_owned(), value]).collect()
 }
 
-fn row(member: &MemberStatus, report: &StatusReport) -> [String; 6] {
+fn row(member: &MemberStatus<Option<Digest>>, report: &StatusReport) -> [String; 6] {
     let role = match (member.kind, member.leader) {
         (MemberKind::Witness, true) => "leads, must hand over",
         (MemberKind::Candidate, _) => "not admitted",
@@ -130,26 +137,37 @@ fn row(member: &MemberStatus, report: &StatusReport) -> [String; 6] {
 }
 
 fn remote_row(remote: &RemoteStatus) -> [String; 5] {
-    let does = match remote.phase {
-        RemotePhase::Standby => "stands by",
-        RemotePhase::CatchingUp => "catches up",
-        RemotePhase::Writer => "writes",
-        RemotePhase::HandingOver => "hands over",
-    };
     let taken = remote.last_accepted_age_ms.map_or_else(|| "never".to_owned(), |ms| ago(Duration::from_millis(ms)));
     let state = match (&remote.not_shipping, &remote.not_covered_reason) {
         (Some(_), _) => "not shipping, see below".to_owned(),
         (None, Some(reason)) => format!("not covered: {reason}"),
         (None, None) => format!("ok: {}", remote.url),
     };
-    [remote.name.clone(), does.to_owned(), format!("{} KiB", remote.spool_bytes.div_ceil(1024)), taken, state]
+    [
+        remote.name.clone(),
+        does(remote.phase.name()).to_owned(),
+        format!("{} KiB", remote.spool_bytes.div_ceil(1024)),
+        taken,
+        state,
+    ]
 }
 
-fn marker(member: &MemberStatus) -> String {
+/// A phase of a remote in words; that of a newer release as it is.
+fn does(phase: &str) -> &str {
+    match phase {
+        "standby" => "stands by",
+        "catching_up" => "catches up",
+        "writer" => "writes",
+        "handing_over" => "hands over",
+        other => other,
+    }
+}
+
+fn marker(member: &MemberStatus<Option<Digest>>) -> String {
     if member.leader { "*" } else { "" }.to_owned()
 }
 
-fn kind(member: &MemberStatus) -> &'static str {
+fn kind(member: &MemberStatus<Option<Digest>>) -> &'static str {
     match member.kind {
         MemberKind::Voter => "voter",
         MemberKind::Learner => "learner",
@@ -158,8 +176,11 @@ fn kind(member: &MemberStatus) -> &'static str {
     }
 }
 
+fn short(hash: &str) -> String {
+    hash.chars().take(HASH_DIGITS).collect()
+}
+
 fn config_sentence(config: &ConfigStatus, now: Duration) -> String {
-    let short = |hash: &str| hash.chars().take(HASH_DIGITS).collect::<String>();
     let applied = config.applied_hash.as_deref().map(|hash| {
         let role = match config.applied_role {
             Some(Role::Leader) => "leader",

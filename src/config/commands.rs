@@ -20,13 +20,16 @@ pub(super) enum RawCommand {
     /// Reads --config, renders both roles and prints mistakes with line and column. Writes nothing to the disk and
     /// contacts nobody.
     CheckConfig,
-    /// Show members, roles, term and health, as the sidecar on this host sees them
+    /// Show members, roles, term, health, configuration and remote writes, as the sidecar on this host sees them
     ///
     /// Asks the running sidecar at --admin-listen-address. Changes nothing and writes nothing to the disk.
     Status {
         /// Print the whole status as JSON instead of a table
         #[arg(long)]
         json: bool,
+        /// Show it again each second until Ctrl-C, in place on a terminal
+        #[arg(long)]
+        watch: bool,
     },
     /// Make the leader hand over to another member
     ///

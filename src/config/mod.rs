@@ -146,6 +146,8 @@ pub enum Command {
         client: ClientSettings,
         /// As JSON.
         json: bool,
+        /// Again each second.
+        watch: bool,
     },
     /// Make the leader hand over.
     StepDown(ClientSettings),

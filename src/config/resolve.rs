@@ -38,8 +38,8 @@ pub(super) fn command(raw: &RawArgs, facts: &Facts, check: &mut Check) -> Option
             let (source, gate) = (source(&flags.files, check), gate_address(flags, facts, check));
             Some(Command::CheckConfig { source: source?, gate: gate? })
         }
-        Some(RawCommand::Status { json }) => {
-            client(flags, facts, check).map(|client| Command::Status { client, json: *json })
+        Some(RawCommand::Status { json, watch }) => {
+            client(flags, facts, check).map(|client| Command::Status { client, json: *json, watch: *watch })
         }
         Some(RawCommand::StepDown) => client(flags, facts, check).map(Command::StepDown),
         Some(RawCommand::Cordon) => client(flags, facts, check).map(Command::Cordon),

@@ -33,6 +33,8 @@ fn everything() -> (Metrics, GroupEnds) {
         prepared: None,
         eligibility_reason: String::new(),
         last_contact_ms: None,
+        silent: false,
+        digest: String::new(),
     };
     ends.status.send_replace(Arc::new(GroupStatus {
         settled: true,

@@ -139,6 +139,8 @@ impl Bench {
                 prepared: Some(true),
                 eligibility_reason: String::new(),
                 last_contact_ms: Some(1),
+                silent: false,
+                digest: String::new(),
             }];
         });
     }

@@ -306,6 +306,8 @@ mod tests {
             prepared: Some(false),
             eligibility_reason: "Prometheus does not run".to_owned(),
             last_contact_ms: None,
+            silent: false,
+            digest: String::new(),
         }
     }
 

@@ -1,10 +1,11 @@
 //! Subcommands and the command line.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use test_support::cluster::{Cluster, Options};
+use test_support::cluster::{Cluster, Options, TAKEOVER_MAX};
 use test_support::net::Block;
 use test_support::sidecar::{Flags, Sidecar};
+use test_support::wait::eventually;
 
 use crate::options;
 
@@ -17,6 +18,18 @@ async fn status_shows_the_group_as_a_table_and_as_json() -> Result<()> {
     for member in &cluster.members {
         ensure!(table.contains(&member.name), "no {} in:\n{table}", member.name);
     }
+    eventually(TAKEOVER_MAX, "a follower to tell the configuration of all", async || {
+        let table = follower.command(&["status"]).await?.ok()?;
+        for member in &cluster.members {
+            let status = member.sidecar.status().await?;
+            let hash =
+                status.config()["applied_hash"].as_str().context("its configuration is in force")?[..12].to_owned();
+            let told = table.lines().any(|line| line.starts_with(&member.name) && line.contains(&hash));
+            ensure!(told, "not {hash} of {}:\n{table}", member.name);
+        }
+        Ok(())
+    })
+    .await?;
     let json: Value = serde_json::from_str(&follower.command(&["status", "--json"]).await?.ok()?)?;
     ensure!(json["leader"] == cluster.members[leader].name.as_str(), "{json}");
     let list = follower.command(&["member", "list"]).await?.ok()?;

@@ -9,6 +9,7 @@ mod config_reload;
 mod gate;
 mod group;
 mod membership;
+mod page;
 mod planned;
 mod proxy;
 mod secured;

@@ -2,11 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::endpoint::may_be_member;
 use super::message::RaftCall;
@@ -17,7 +16,7 @@ use crate::store::{self, ClusterId, Standing, Writer};
 use crate::testing::{hello, member};
 use crate::timing::Timing;
 use crate::types::{StoredMembership, Vote, VoteRequest};
-use crate::{Eligibility, NodeId};
+use crate::{GroupHandle, NodeId};
 
 const CALLER: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 7));
 const X: ClusterId = ClusterId(7);
@@ -27,7 +26,6 @@ pub(super) struct Bench {
     shared: Shared,
     pub(super) endpoint: Endpoint,
     _dir: TempDir,
-    _eligibility: watch::Sender<Eligibility>,
 }
 
 impl Bench {
@@ -36,16 +34,16 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let (disk, loaded) = store::open(dir.path()).unwrap();
         let (writer, _) = Writer::start(disk).unwrap();
-        let (eligibility, receiver) = watch::channel(Eligibility::default());
+        let (_, ends) = GroupHandle::new();
         let timing = Timing {
             lease_duration: Duration::from_secs(1),
             renew_deadline: Duration::from_millis(800),
             retry_period: Duration::from_millis(100),
             member_removal_delay: Duration::from_secs(300),
         };
-        let shared = Shared::new("test".into(), member(1), timing, loaded.identity, writer, receiver, Arc::new(()));
+        let shared = Shared::new("test".into(), member(1), timing, loaded.identity, writer, &ends);
         let endpoint = Endpoint::new(shared.clone(), mpsc::channel(1).0);
-        Self { shared, endpoint, _dir: dir, _eligibility: eligibility }
+        Self { shared, endpoint, _dir: dir }
     }
 
     async fn ask(&self, call: Call) -> Reply {

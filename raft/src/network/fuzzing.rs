@@ -21,7 +21,7 @@ use crate::state::GroupData;
 use crate::store::{self, Loaded, LogStore, Standing, StateMachine, Writer};
 use crate::timing::Timing;
 use crate::types::Raft;
-use crate::{Eligibility, Member, NodeId};
+use crate::{DIGEST_BYTES_MAX, GroupHandle, Member, NodeId};
 
 /// A reply that takes longer never comes.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
@@ -73,7 +73,6 @@ pub(crate) struct Target {
     endpoint: Endpoint,
     writer: Writer,
     others: Others,
-    _eligibility: watch::Sender<Eligibility>,
     _dismissals: mpsc::Receiver<super::Dismissal>,
 }
 
@@ -90,21 +89,12 @@ impl Target {
         let member = Member { name: "prom-1".into(), raft_address: "prom-1:9096".into(), ..Member::default() };
         let (disk, loaded) = store::open(dir).unwrap();
         let (writer, _) = Writer::start(disk).unwrap();
-        let (eligibility, receiver) = watch::channel(Eligibility::default());
-        let shared =
-            Shared::new("test".into(), member, timing, loaded.identity, writer.clone(), receiver, Arc::new(()));
+        let (_, ends) = GroupHandle::new();
+        let shared = Shared::new("test".into(), member, timing, loaded.identity, writer.clone(), &ends);
         let (dismissals_tx, dismissals) = mpsc::channel(1);
         let endpoint = Endpoint::new(shared.clone(), dismissals_tx);
         runtime.block_on(async { tokio::time::sleep(shared.timing().quarantine()).await });
-        Self {
-            runtime,
-            shared,
-            endpoint,
-            writer,
-            others: Others::default(),
-            _eligibility: eligibility,
-            _dismissals: dismissals,
-        }
+        Self { runtime, shared, endpoint, writer, others: Others::default(), _dismissals: dismissals }
     }
 
     /// Its node id.
@@ -189,5 +179,7 @@ impl Target {
         let contacts = self.shared.contacts();
         assert!(contacts.iter().count() <= 256, "too many contacts after {input}");
         assert!(contacts.iter().all(|contact| longest(contact) <= 1024), "too much of a contact is kept after {input}");
+        let digests = contacts.iter().map(|contact| contact.hello.digest.len());
+        assert!(digests.max() <= Some(DIGEST_BYTES_MAX), "too long a digest is kept after {input}");
     }
 }

@@ -131,6 +131,9 @@ pub(crate) struct Hello {
     pub(crate) prepared: bool,
     /// Why it can or cannot.
     pub(crate) eligibility_reason: String,
+    /// What else it tells, for people: carried and not read here. Older members tell nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) digest: String,
 }
 
 /// Why a member did not do what was asked.

@@ -10,7 +10,7 @@ use openraft::vote::RaftLeaderId;
 use openraft::{EntryPayload, Membership};
 
 use super::message::RaftCall;
-use super::{Answer, Call, Message, Refusal, Reply};
+use super::{Answer, Call, Hello, Message, Refusal, Reply};
 use crate::state::{Command, GroupData};
 use crate::store::{ClusterId, Identity, Standing};
 use crate::testing::{hello, id, member};
@@ -102,6 +102,10 @@ pub(crate) fn calls() -> Vec<(&'static str, Call)> {
         ("hello", Call::Hello(Box::new(hello(2, Standing::Joined(CLUSTER))))),
         ("hello-blank", Call::Hello(Box::new(hello(2, Standing::Blank)))),
         ("hello-promised", Call::Hello(Box::new(hello(2, Standing::Promised(CLUSTER))))),
+        (
+            "hello-digest",
+            Call::Hello(Box::new(Hello { digest: r#"{"ready":true}"#.into(), ..hello(2, Standing::Joined(CLUSTER)) })),
+        ),
         ("promise", Call::Promise { cluster: CLUSTER, target: TARGET, founding: true }),
         ("dismiss", Call::Dismiss { cluster: CLUSTER, target: TARGET, as_of: log_id(2, 9) }),
         ("append", raft(RaftCall::Append(append()))),

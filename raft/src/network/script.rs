@@ -184,6 +184,7 @@ impl<'a> Reader<'a> {
             eligible: self.flaw(),
             prepared: self.flaw(),
             eligibility_reason: self.text(),
+            digest: self.text(),
         }))
     }
 

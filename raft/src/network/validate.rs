@@ -16,7 +16,7 @@ use openraft::EntryPayload;
 use super::message::RaftCall;
 use super::{Answer, Call, Hello, Message, Refusal};
 use crate::types::{AppendRequest, AppendResponse, LogId, RaftState, SnapshotMeta, Vote, VoteRequest};
-use crate::{Member, NodeId};
+use crate::{DIGEST_BYTES_MAX, Member, NodeId};
 
 /// Longest member name: that of a DNS name.
 const NAME_BYTES_MAX: usize = 253;
@@ -51,6 +51,7 @@ pub(crate) fn message(message: &Message) -> Valid {
 }
 
 fn hello(hello: &Hello) -> Valid {
+    ensure(hello.digest.len() <= DIGEST_BYTES_MAX, "the digest of a member is too long")?;
     member(&hello.member).map_err(Refusal::Malformed)
 }
 

@@ -11,7 +11,7 @@ use super::http::BODY_BYTES_MAX;
 use super::message::RaftCall;
 use super::samples::{self, CALLER, TARGET, append, log_id, membership, raft, snapshot_meta};
 use super::validate::{answer, member, message};
-use super::{Answer, Call, Message, Refusal, Reply};
+use super::{Answer, Call, Hello, Message, Refusal, Reply};
 use crate::state::{Command, GroupData, VALUE_BYTES_MAX, VALUES_MAX};
 use crate::store::Standing;
 use crate::testing::hello;
@@ -19,7 +19,7 @@ use crate::types::{
     AppendRequest, AppendResponse, Entry, LogId, SnapshotMeta, StoredMembership, TransferRequest, Vote, VoteRequest,
     VoteResponse,
 };
-use crate::{LedgerEntry, Member, NodeId};
+use crate::{DIGEST_BYTES_MAX, LedgerEntry, Member, NodeId};
 
 fn why(call: Call) -> String {
     why_from(CALLER, call)
@@ -62,6 +62,16 @@ fn nobody_speaks_for_another_member() {
     assert_eq!(why(vote(Vote::new_committed(3, CALLER))), candidate);
     let transfer = TransferRequest::new(Vote::new_committed(2, TARGET), TARGET, None);
     assert_eq!(why(raft(RaftCall::Transfer(transfer))), leader);
+}
+
+#[test]
+fn a_digest_beyond_its_bound_is_refused_by_itself_and_as_an_answer() {
+    let told = |length| Hello { digest: "x".repeat(length), ..hello(2, Standing::Blank) };
+    assert_eq!(why(Call::Hello(Box::new(told(DIGEST_BYTES_MAX)))), "valid");
+    let beyond = told(DIGEST_BYTES_MAX + 1);
+    assert_eq!(why(Call::Hello(Box::new(beyond.clone()))), "the digest of a member is too long");
+    let asked = Message::new("test", TARGET, Call::Hello(Box::new(hello(1, Standing::Blank))));
+    assert!(answer(&asked, &Answer::Hello(Box::new(beyond))).unwrap_err().contains("the digest"));
 }
 
 #[test]

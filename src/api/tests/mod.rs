@@ -3,6 +3,8 @@
 
 mod admin;
 mod attacks;
+mod digest;
+mod page;
 mod public;
 mod scrape;
 mod sockets;
@@ -69,7 +71,7 @@ pub(super) fn inputs(witness: bool) -> (ApiInputs, Ends) {
 }
 
 pub(super) fn shared(inputs: ApiInputs) -> Arc<Shared> {
-    Arc::new(Shared { inputs, ready: Readiness::default() })
+    Arc::new(Shared::new(inputs, CancellationToken::new()))
 }
 
 /// An answer, read to its end.

@@ -61,6 +61,8 @@ async fn member_list_prints_the_members() {
             prepared: Some(true),
             eligibility_reason: String::new(),
             last_contact_ms: Some(20),
+            silent: false,
+            digest: String::new(),
         });
     });
     let expected = "   MEMBER  KIND   NODE ID           RAFT ADDRESS

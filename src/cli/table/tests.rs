@@ -3,11 +3,13 @@
 use elector_raft::{LedgerEntry, NodeId};
 
 use super::*;
+use crate::api::digest::{ConfigDigest, RemoteDigest};
+use crate::gate::status::RemotePhase;
 use crate::gate::{GateStatus, UngatedStatus};
 
 const NOW: Duration = Duration::from_secs(1_790_000_000);
 
-fn member(name: &str, id: u64, kind: MemberKind) -> MemberStatus {
+fn member(name: &str, id: u64, kind: MemberKind) -> MemberStatus<Option<Digest>> {
     MemberStatus {
         name: name.to_owned(),
         id: NodeId(id),
@@ -21,19 +23,47 @@ fn member(name: &str, id: u64, kind: MemberKind) -> MemberStatus {
         prepared: Some(true),
         eligibility_reason: "its Prometheus is healthy".to_owned(),
         last_contact_ms: Some(41),
+        silent: false,
+        digest: None,
+    }
+}
+
+fn told(hash: &str, remotes: Vec<RemoteDigest>) -> Digest {
+    let config = ConfigDigest {
+        desired_hash: Some("5f1d8ad10a3c44b2e6".to_owned()),
+        applied_hash: Some(hash.to_owned()),
+        applied_at_unix_ms: Some(1_789_999_700_000),
+        last_error: None,
+    };
+    Digest { config: Some(config), remotes, ..Digest::default() }
+}
+
+fn told_remote(name: &str, phase: &str) -> RemoteDigest {
+    RemoteDigest {
+        name: name.to_owned(),
+        phase: phase.to_owned(),
+        shipping: phase == "writer",
+        ..RemoteDigest::default()
     }
 }
 
 fn report() -> StatusReport {
-    let this = MemberStatus { this: true, last_contact_ms: Some(0), ..member("prom-0", 0x1f, MemberKind::Voter) };
+    let this = MemberStatus {
+        this: true,
+        last_contact_ms: Some(0),
+        digest: Some(told("5f1d8ad10a3c44b2e6", Vec::new())),
+        ..member("prom-0", 0x1f, MemberKind::Voter)
+    };
     let leader = MemberStatus { leader: true, ..member("prom-1", 0xabc, MemberKind::Voter) };
     let ill = MemberStatus {
         eligible: Some(false),
         eligibility_reason: "its Prometheus refuses connections on 127.0.0.1:9090 for 12 s".to_owned(),
         last_contact_ms: Some(12_345),
+        silent: true,
+        digest: Some(told("001122334455", vec![told_remote("mimir", "writer")])),
         ..member("prom-2", 0xdef, MemberKind::Learner)
     };
-    let witness = MemberStatus { last_contact_ms: None, ..member("wit-0", 0x77, MemberKind::Witness) };
+    let witness = MemberStatus { last_contact_ms: None, silent: true, ..member("wit-0", 0x77, MemberKind::Witness) };
     let entry = |term, leader: &str, reason: &str| LedgerEntry {
         term,
         leader: leader.to_owned(),
@@ -83,6 +113,7 @@ fn report() -> StatusReport {
         ],
         group,
         version: "0.1.0".to_owned(),
+        at_unix_ms: 0,
     }
 }
 
@@ -111,6 +142,19 @@ fn a_healthy_leader_reads_like_this() {
     report.group.members.truncate(2);
     report.group.members[0].this = false;
     report.group.members[1].this = true;
+    report.authority_left_ms = Some(640);
+    let stuck = RemoteDigest { shipping: false, refused: 12, ..told_remote("b", "writer") };
+    let shipping =
+        RemoteDigest { accepted: 1_234_567, watermark_ms: Some(1_789_999_998_000), ..told_remote("mimir", "writer") };
+    let keeps = RemoteDigest {
+        held: 17,
+        spooled: 99,
+        watermark_ms: Some(1_789_999_997_000),
+        ..told_remote("mimir", "standby")
+    };
+    report.group.members[0].digest = Some(told("5f1d8ad10a3c44b2e6", vec![told_remote("b", "dances"), keeps]));
+    report.group.members[1].digest = Some(told("5f1d8ad10a3c44b2e6", vec![stuck, shipping]));
+    report.group.members[1].digest.as_mut().unwrap().remotes_left_out = 2;
     report.group.ledger.clear();
     report.warnings.clear();
     let config = report.config.as_mut().unwrap();

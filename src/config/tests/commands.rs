@@ -59,9 +59,10 @@ fn render_and_check_config_need_the_source_only() {
 #[test]
 fn clients_find_the_sidecar_of_the_same_container_without_an_argument() {
     let defaults = client("127.0.0.1:9095", "127.0.0.1:9097");
-    let Command::Status { client: found, json: false } = command("status", &[]) else { panic!() };
+    let Command::Status { client: found, json: false, watch: false } = command("status", &[]) else { panic!() };
     assert_eq!(found, defaults);
-    let Command::Status { json: true, .. } = command("status -json", &[]) else { panic!() };
+    let Command::Status { json: true, watch: false, .. } = command("status -json", &[]) else { panic!() };
+    let Command::Status { json: true, watch: true, .. } = command("status -watch --json", &[]) else { panic!() };
     for (line, found) in [
         (
             "step-down",

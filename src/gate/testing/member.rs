@@ -55,7 +55,7 @@ impl Member {
     async fn start_in(dir: TempDir, remote: RemoteSettings, spool_bytes_max: u64) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (handle, ends) = GroupHandle::new();
-        let GroupEnds { leadership, status, values, eligibility, mut requests, observer: _ } = ends;
+        let GroupEnds { leadership, status, values, eligibility, mut requests, .. } = ends;
         let published: Arc<Mutex<Vec<(String, String)>>> = Arc::default();
         let group = published.clone();
         tokio::spawn(async move {

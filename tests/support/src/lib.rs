@@ -6,9 +6,11 @@
 //! - [`sampler`], [`config_watch`], [`load`]: observers that run all the time beside a test
 //! - [`receiver`]: a remote that notes who sends what; [`gated`]: a group with the gate on, and the verdict over it
 //! - [`reads`]: reads while the leader goes away
+//! - [`browser`]: a page as a person sees it
 //! - [`links`]: relays between members, to cut one off
 //! - [`net`], [`workdir`], [`wait`], [`http`], [`procfs`], [`status`], [`exposition`]: small tools
 
+pub mod browser;
 pub mod cluster;
 pub mod config_watch;
 pub mod dns;
