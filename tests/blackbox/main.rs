@@ -14,6 +14,7 @@ mod planned;
 mod proxy;
 mod secured;
 mod takeover;
+mod web_config;
 
 use anyhow::ensure;
 use test_support::cluster::{Cluster, Options, TAKEOVER_MAX};
