@@ -16,6 +16,8 @@ mod exposition;
 mod gate;
 mod group;
 mod history;
+#[cfg(test)]
+mod mixin_tests;
 mod notifier;
 mod process;
 #[cfg(test)]

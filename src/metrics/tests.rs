@@ -142,19 +142,24 @@ fn a_witness_has_no_family_about_a_prometheus() {
 #[test]
 fn promtool_finds_nothing_but_the_one_name_that_users_rely_on() {
     let (metrics, _ends) = everything();
+    let (_, said) = promtool(&["check", "metrics"], &metrics.encode(Format::Prometheus).unwrap());
+    let known = "prometheus_elector_notifier_calls_errors counter metrics should have \"_total\" suffix\n";
+    assert_eq!(said, known);
+}
+
+/// Whether promtool is content with `input`, and what it says.
+pub(super) fn promtool(arguments: &[&str], input: &str) -> (bool, String) {
     let promtool = std::env::var("PROMTOOL").unwrap_or_else(|_| "/usr/bin/promtool".to_owned());
     let mut child = Command::new(&promtool)
-        .args(["check", "metrics"])
+        .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| panic!("cannot start {promtool} ({error}): install the package prometheus"));
-    child.stdin.take().unwrap().write_all(metrics.encode(Format::Prometheus).unwrap().as_bytes()).unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    let known = "prometheus_elector_notifier_calls_errors counter metrics should have \"_total\" suffix\n";
-    assert_eq!(String::from_utf8(said).unwrap(), known);
+    (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
 }
 
 #[test]
@@ -182,14 +187,19 @@ fn families(metrics: &Metrics) -> BTreeMap<String, String> {
     types.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect()
 }
 
-#[test]
-fn the_documentation_lists_exactly_the_families_there_are() {
-    let (metrics, _ends) = everything();
+/// `name -> type`, as the table in `docs/metrics.md` has them.
+pub(super) fn documented() -> BTreeMap<String, String> {
     let mut documented = BTreeMap::new();
     for line in include_str!("../../docs/metrics.md").lines().filter(|line| line.starts_with("| `")) {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
         let name = cells[1].trim_matches('`').split('{').next().unwrap();
         documented.insert(name.to_owned(), cells[2].to_owned());
     }
-    assert_eq!(documented, families(&metrics));
+    documented
+}
+
+#[test]
+fn the_documentation_lists_exactly_the_families_there_are() {
+    let (metrics, _ends) = everything();
+    assert_eq!(documented(), families(&metrics));
 }
