@@ -11,6 +11,7 @@ mod group;
 mod membership;
 mod planned;
 mod proxy;
+mod raft_tls;
 mod secured;
 mod takeover;
 
