@@ -12,10 +12,10 @@ mod gate;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
-use elector_raft::{Eligibility, Group, GroupConfig, GroupHandle, Member, PeerSet, Timing, Token};
+use elector_raft::{Eligibility, Group, GroupConfig, GroupHandle, Member, PeerSet, Timing};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -31,6 +31,7 @@ use crate::prometheus::access::{AccessFiles, Accesses};
 use crate::prometheus::client::LocalClient;
 use crate::prometheus::file;
 use crate::proxy::{self, Proxy, ProxySettings};
+use crate::raft_files::{RaftFiles, RaftFilesStatus};
 use crate::render::render_for;
 use crate::role::{RoleController, RoleHandle, RoleSettings};
 
@@ -85,6 +86,13 @@ struct RoleTask {
     shutdown: CancellationToken,
 }
 
+impl RoleTask {
+    fn start(controller: RoleController) -> Self {
+        let shutdown = CancellationToken::new();
+        Self { task: tokio::spawn(controller.run(shutdown.clone())), shutdown }
+    }
+}
+
 impl App {
     fn build(settings: Settings) -> anyhow::Result<Self> {
         for warning in &settings.warnings {
@@ -96,9 +104,8 @@ impl App {
         })?;
         let member = advertised(settings.group.member.clone(), &api, raft_addr);
         let (handle, mut ends) = GroupHandle::new();
-        let group_metrics = GroupMetrics::default();
+        let (group_metrics, notifier) = (GroupMetrics::default(), NotifierMetrics::default());
         ends.observer = Arc::new(group_metrics.clone());
-        let notifier = NotifierMetrics::default();
         let access = AccessFiles::read(settings.access)?;
         let client = settings.role.as_ref().map(|role| local_client(role, access.accesses())).transpose()?;
         let gate = settings.gate.map(|gate| Gate::start(gate, handle.clone())).transpose()?;
@@ -106,16 +113,17 @@ impl App {
         let role = build_role(prometheus, &handle, gate.as_ref(), api.admin_addr, &notifier)?;
         let dns_server = settings.discovery.dns_server;
         let discovery = Discovery::build(settings.discovery)?;
-        let lookups = discovery.status();
+        let raft_files = RaftFiles::read(settings.group.token_file.as_deref(), settings.group.tls.as_ref(), &member)?;
+        let (listener, peers) = (raft_listener.into_std()?, discovery.peers());
         let group =
-            group_config(settings.group, member.clone(), raft_listener.into_std()?, dns_server, discovery.peers())?;
-        let group = Group::start(group, ends)?;
+            Group::start(group_config(settings.group, &member, &raft_files, listener, dns_server, peers), ends)?;
         log_start(&member, &api, raft_addr);
         let (role_handle, role) = role.unzip();
         let mut metrics = Metrics::new(&member.name, &handle, role_handle.as_ref().map(|role| (role, &notifier)));
         metrics.register_group(&group_metrics);
-        metrics.register_discovery(lookups);
-        register_parts(&mut metrics, gate.as_ref(), settings.runtime_metrics);
+        metrics.register_discovery(discovery.status());
+        let raft_files_status = raft_files.status();
+        register_parts(&mut metrics, gate.as_ref(), &raft_files_status, settings.runtime_metrics);
         let fallback =
             settings.proxy.map(|proxy| build_proxy(&proxy, &handle, dns_server, access.accesses(), &mut metrics));
         let metrics = Arc::new(metrics);
@@ -123,6 +131,7 @@ impl App {
             tokio::spawn(discovery.run(CancellationToken::new())),
             tokio::spawn(metrics.track_transitions(&handle)),
             tokio::spawn(access.follow()),
+            tokio::spawn(raft_files.follow()),
         ];
         let prometheus = settings.role.map(|role| role.notify.url);
         if let (Some(gate), Some(url), Some(client), Some(role)) = (&gate, &prometheus, client, &role_handle) {
@@ -135,7 +144,9 @@ impl App {
             group: handle.clone(),
             role: role_handle,
             metrics,
-            warnings: settings.warnings,
+            warnings: Arc::new(move || {
+                [&settings.warnings[..], &raft_files_status.warnings(SystemTime::now())].concat()
+            }),
             shutting_down: shutting_down.clone(),
             fallback,
             gate: gate.clone(),
@@ -143,10 +154,7 @@ impl App {
         Ok(Self {
             group,
             handle,
-            role: role.map(|controller| {
-                let shutdown = CancellationToken::new();
-                RoleTask { task: tokio::spawn(controller.run(shutdown.clone())), shutdown }
-            }),
+            role: role.map(RoleTask::start),
             api: tokio::spawn(api.serve(inputs, drain.clone(), settings.shutdown_grace)),
             shutting_down,
             drain,
@@ -225,7 +233,8 @@ async fn ended(role: Option<&mut RoleTask>) {
 }
 
 /// Families of the parts that not every sidecar has.
-fn register_parts(metrics: &mut Metrics, gate: Option<&Gate>, process: bool) {
+fn register_parts(metrics: &mut Metrics, gate: Option<&Gate>, files: &RaftFilesStatus, process: bool) {
+    metrics.register_certificates(files.clone());
     if let Some(gate) = gate.cloned() {
         metrics.register_gate(Box::new(move || gate.status()));
     }
@@ -290,15 +299,17 @@ fn advertised(mut member: Member, api: &Api, raft: SocketAddr) -> Member {
 
 fn group_config(
     settings: GroupSettings,
-    member: Member,
+    member: &Member,
+    files: &RaftFiles,
     listener: std::net::TcpListener,
     dns_server: Option<SocketAddr>,
     peers: watch::Receiver<PeerSet>,
-) -> anyhow::Result<GroupConfig> {
-    Ok(GroupConfig {
-        member,
+) -> GroupConfig {
+    GroupConfig {
+        member: member.clone(),
         timing: timing(&settings),
-        token: settings.token_file.as_deref().map(Token::read).transpose()?,
+        tokens: files.tokens(),
+        tls: files.tls(),
         group_name: settings.group_name,
         data_dir: settings.data_dir,
         bootstrap_expect: settings.bootstrap_expect,
@@ -306,7 +317,7 @@ fn group_config(
         // One of its own: a connection to DNS lives on the runtime that first used it.
         resolver: Some(Arc::new(DialResolver::new(dns_server))),
         peers,
-    })
+    }
 }
 
 fn timing(settings: &GroupSettings) -> Timing {

@@ -1,6 +1,7 @@
 //! Files that flags name: read within a bound, looked at again and again, and what is wrong with them in words that name the
 //! flag. Certificates, keys and secrets come in this way; no message ever holds what is in a file.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -40,8 +41,7 @@ pub enum FileError {
 
 impl FileError {
     /// What is in a file breaks `rule`, which completes the sentence "the file …".
-    #[allow(clippy::needless_pass_by_value, reason = "a sentence or an error, made for this")]
-    pub(crate) fn content(flag: &'static str, path: &Path, rule: impl ToString) -> Self {
+    pub(crate) fn content(flag: &'static str, path: &Path, rule: &dyn Display) -> Self {
         Self::Content { flag, path: path.to_owned(), rule: rule.to_string() }
     }
 }
@@ -51,12 +51,12 @@ pub(crate) fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, FileError
     let failed = |source| FileError::Io { flag, path: path.to_owned(), source };
     // Asked by path first: opening a pipe would wait for its writer.
     if !std::fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(FileError::content(flag, path, "is not a regular one"));
+        return Err(FileError::content(flag, path, &"is not a regular one"));
     }
     let mut bytes = Vec::new();
     File::open(path).map_err(failed)?.take(BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > BYTES_MAX {
-        return Err(FileError::content(flag, path, format!("has more than {BYTES_MAX} bytes")));
+        return Err(FileError::content(flag, path, &format!("has more than {BYTES_MAX} bytes")));
     }
     Ok(bytes)
 }

@@ -22,6 +22,7 @@ mod hop_by_hop;
 pub mod metrics;
 pub mod prometheus;
 pub mod proxy;
+mod raft_files;
 pub mod render;
 pub mod role;
 mod tls;

@@ -11,7 +11,7 @@ use reqwest::dns::Resolve;
 use tokio::sync::{oneshot, watch};
 
 use crate::lives::{Lives, Settings};
-use crate::network::{HttpTransport, Token, router, validate};
+use crate::network::{Dialer, HttpTransport, Receiver, Tls, Tokens, serve, validate};
 use crate::store::{self, Identity, StoreError, Write, Writer};
 use crate::timing::Timing;
 use crate::{GroupEnds, Member, NodeId, PeerSet};
@@ -28,8 +28,10 @@ pub struct GroupConfig {
     pub data_dir: PathBuf,
     /// A group forms with a majority of at least this many.
     pub bootstrap_expect: usize,
-    /// Shared token; `None`: members are not authenticated.
-    pub token: Option<Token>,
+    /// Shared token; `None`: none is sent or asked for.
+    pub tokens: Option<Tokens>,
+    /// Certificates; `None`: members talk in plain text.
+    pub tls: Option<Tls>,
     /// Bound listener for the other members.
     pub listener: TcpListener,
     /// Finds the addresses of host names; `None`: the system's resolver.
@@ -130,8 +132,8 @@ async fn run(
 ) -> Result<(), GroupError> {
     let setup = |error: &dyn std::fmt::Display| GroupError::Setup(error.to_string());
     let (timeout, observer) = (config.timing.retry_period, ends.observer.clone());
-    let transport =
-        HttpTransport::new(config.token.clone(), config.resolver, timeout, observer).map_err(|error| setup(&error))?;
+    let dialer = Dialer::new(config.tls.clone(), config.resolver, timeout).map_err(|error| setup(&error))?;
+    let transport = HttpTransport::new(dialer, config.tokens.clone(), observer);
     let listener = tokio::net::TcpListener::from_std(config.listener).map_err(|error| setup(&error))?;
     let settings = Settings {
         group_name: config.group_name,
@@ -139,10 +141,10 @@ async fn run(
         timing: config.timing,
         bootstrap_expect: config.bootstrap_expect,
     };
-    let lives = Lives::new(settings, loaded, writer, transport, ends).await;
+    let lives = Lives::new(settings, loaded, writer, transport.clone(), ends).await;
     let (lives, endpoint) = lives.map_err(GroupError::Failed)?;
-    let service = router(endpoint, config.token).into_make_service_with_connect_info::<std::net::SocketAddr>();
-    let server = tokio::spawn(async move { axum::serve(listener, service).await });
+    transport.introduce(lives.shared.clone());
+    let server = tokio::spawn(serve(listener, Receiver::new(endpoint, config.tokens), config.tls));
     lives.run(config.peers, stopped).await.map_err(GroupError::Failed)?;
     server.abort();
     Ok(())

@@ -71,7 +71,7 @@ pub use group::{Group, GroupConfig, GroupError, recover};
 pub use handle::{CommandError, DIGEST_BYTES_MAX, Eligibility, GroupEnds, GroupHandle, Request};
 pub use leadership::{Authority, Leader, Leadership};
 #[cfg(not(feature = "simulation"))]
-pub use network::{Token, TokenError};
+pub use network::{Tls, TlsMaterial, TlsMode, Token, TokenError, Tokens, tls_error};
 pub use observer::Observer;
 pub use peers::{Member, NodeId, Peer, PeerSet};
 pub use status::{GroupState, GroupStatus, LedgerEntry, LogStatus, MemberKind, MemberStatus};

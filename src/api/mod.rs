@@ -117,8 +117,8 @@ pub struct ApiInputs {
     pub role: Option<RoleHandle>,
     /// All metrics.
     pub metrics: Arc<Metrics>,
-    /// Warnings about the settings, shown with those of group and configuration.
-    pub warnings: Vec<String>,
+    /// Warnings about settings and files at this moment, shown with those of group and configuration.
+    pub warnings: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
     /// Cancelled at the first sign of shutdown, while requests are still served: from then on not ready.
     pub shutting_down: CancellationToken,
     /// The proxy; `None`: off.
@@ -257,7 +257,7 @@ impl Shared {
             group: &group,
             role: role.as_deref(),
             gate: inputs.gate.as_ref().map(Gate::status),
-            settings_warnings: &inputs.warnings,
+            settings_warnings: &(inputs.warnings)(),
             readiness: self.readiness(),
             shutting_down: inputs.shutting_down.is_cancelled(),
         }

@@ -53,9 +53,11 @@ pub(super) fn adds_credentials(raw: &RawFlags, check: &mut Check) -> Option<bool
         check.value(flag, adds, format!("has nothing to add: give {BASIC} or {BEARER}"));
         return None;
     }
-    if present(raw.group.raft_token_file.as_deref()).is_none() {
-        let rule =
-            "would send the credentials to whoever leads, and without raft-token-file anybody may; give the token";
+    let is_optional = raw.group.raft_tls_mode.as_deref() == Some("optional");
+    let tls_required = present(raw.group.raft_tls_ca_file.as_deref()).is_some() && !is_optional;
+    if present(raw.group.raft_token_file.as_deref()).is_none() && !tls_required {
+        let rule = "would send the credentials to whoever leads, and without raft-token-file or raft-tls-mode=required anybody may; \
+             give the members one of them";
         check.value(flag, adds, rule);
         return None;
     }

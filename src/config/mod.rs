@@ -20,6 +20,7 @@ mod gate;
 mod help;
 mod identity;
 pub mod logging;
+mod raft_tls;
 mod raw;
 mod resolve;
 #[cfg(test)]
@@ -42,6 +43,7 @@ use crate::discovery::host::HostNames;
 use crate::gate::GateSettings;
 use crate::prometheus::access::AccessSettings;
 use crate::proxy::ProxySettings;
+use crate::raft_files::RaftTlsSettings;
 use crate::role::{Role, RoleSettings};
 
 pub use self::error::{ConfigError, Origin, Setting, UsageError, env_name};
@@ -243,4 +245,6 @@ pub struct GroupSettings {
     pub member_removal_delay: Duration,
     /// File with the shared token of the group, one a line: the first is sent, each is accepted.
     pub token_file: Option<PathBuf>,
+    /// Certificates of the members; `None`: they talk in plain text.
+    pub tls: Option<RaftTlsSettings>,
 }

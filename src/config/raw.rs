@@ -201,7 +201,7 @@ pub(super) struct RawProxy {
     #[arg(long, value_name = "DURATION", default_value_t = duration::format(defaults::PROXY_LEADER_WAIT))]
     pub proxy_leader_wait: String,
     /// Give the credentials for Prometheus to requests that have none: whoever reaches the API address may then ask
-    /// Prometheus everything. Needs raft-token-file
+    /// Prometheus everything. Needs raft-token-file or raft-tls-mode=required
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
     #[arg(default_value = "false", default_missing_value = "true")]
     pub proxy_add_credentials: String,
@@ -255,9 +255,25 @@ pub(super) struct RawGroup {
     /// [default: 3, or the number of peers]
     #[arg(long, value_name = "COUNT")]
     pub raft_bootstrap_expect: Option<String>,
-    /// File with the group's shared token, one a line: the first is sent, each is accepted [default: no authentication]
+    /// File with the group's shared token, one a line: the first is sent, each is accepted. Like the files of the next flags it
+    /// is read again when it changes [default: no token]
     #[arg(long, value_name = "FILE")]
     pub raft_token_file: Option<String>,
+    /// File with the CA certificates that the certificate of every member comes from, in PEM: use one that issues for this
+    /// group only. With the next two the Raft port speaks TLS, and both sides prove themselves [default: no TLS]
+    #[arg(long, value_name = "FILE")]
+    pub raft_tls_ca_file: Option<String>,
+    /// File with this member's certificate, in PEM, for server and client; it holds the member's name or the host of
+    /// raft-advertise-address [default: no TLS]
+    #[arg(long, value_name = "FILE")]
+    pub raft_tls_cert_file: Option<String>,
+    /// File with its key, in PEM [default: no TLS]
+    #[arg(long, value_name = "FILE")]
+    pub raft_tls_key_file: Option<String>,
+    /// required: members without a certificate are refused; optional: plain text is taken too, and spoken with members that
+    /// know no TLS, for the way to TLS and back [default: required, if the files are given]
+    #[arg(long, value_name = "required|optional")]
+    pub raft_tls_mode: Option<String>,
     /// A member that is absent from DNS and silent for this long is removed
     #[arg(long, value_name = "DURATION", default_value_t = duration::format(defaults::MEMBER_REMOVAL_DELAY))]
     pub member_removal_delay: String,

@@ -11,7 +11,8 @@ use super::error::ConfigError;
 use super::identity::{self, Listen};
 use super::raw::{RawArgs, RawFiles, RawFlags, RawPrometheus};
 use super::{
-    ClientSettings, Command, Facts, GroupSettings, InitSettings, Settings, access, defaults, timing, value, warnings,
+    ClientSettings, Command, Facts, GroupSettings, InitSettings, Settings, access, defaults, raft_tls, timing, value,
+    warnings,
 };
 use crate::api::ApiSettings;
 use crate::discovery::DiscoverySettings;
@@ -88,9 +89,11 @@ fn settings(raw: &RawFlags, facts: &Facts, check: &mut Check) -> Option<Settings
     };
     let gate = super::gate::resolve(raw, data_dir.as_deref(), witness?, check);
     let proxy = proxy(raw, witness?, check);
-    let ((api, listen), identity, timing) = (api?, identity?, timing?);
+    let tls = raft_tls::resolve(&raw.group, check);
+    let ((api, listen), identity, timing, tls) = (api?, identity?, timing?, tls?);
     let token_file = present(raw.group.raft_token_file.as_deref()).map(PathBuf::from);
-    let warnings = warnings::collect(raw, facts, &identity, listen, token_file.is_some());
+    let proof = (token_file.is_some(), tls.as_ref().map(|tls| tls.mode));
+    let warnings = warnings::collect(raw, facts, &identity, listen, proof);
     let proxy = proxy?.map(|proxy| ProxySettings { member: identity.member.name.clone(), ..proxy });
     Some(Settings {
         group: GroupSettings {
@@ -104,6 +107,7 @@ fn settings(raw: &RawFlags, facts: &Facts, check: &mut Check) -> Option<Settings
             retry_period: timing.retry,
             member_removal_delay: timing.removal,
             token_file,
+            tls,
         },
         discovery: DiscoverySettings { source: identity.source, dns_server: dns_server?, refresh_period: refresh? },
         role: role?,

@@ -1,6 +1,9 @@
 //! Things that work but that the user should know. Pure; the sidecar logs them at start.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
+
+use elector_raft::TlsMode;
 
 use super::check::present;
 use super::error::{env_name, is_env_name};
@@ -9,17 +12,20 @@ use super::raw::RawFlags;
 use super::{Facts, help};
 use crate::discovery::Source;
 
-pub(super) fn collect(raw: &RawFlags, facts: &Facts, identity: &Identity, listen: Listen, token: bool) -> Vec<String> {
+/// `proof`: whether members have a token, and how they use certificates.
+pub(super) fn collect(
+    raw: &RawFlags,
+    facts: &Facts,
+    identity: &Identity,
+    listen: Listen,
+    proof: (bool, Option<TlsMode>),
+) -> Vec<String> {
     let mut warnings = Vec::new();
     if present(raw.unused.kubeconfig.as_deref()).is_some() {
         warnings.push("--kubeconfig is not used: the election needs no Kubernetes API; take the flag away".to_owned());
     }
-    if !token && !identity.alone && !listen.raft.ip().is_loopback() {
-        warnings.push(format!(
-            "the election group is NOT authenticated: whoever reaches {} can join it and take the lead; \
-             give every member the same --raft-token-file",
-            listen.raft
-        ));
+    if !identity.alone && !listen.raft.ip().is_loopback() {
+        warnings.extend(unproven(listen.raft, proof));
     }
     if identity.bootstrap_expect == 2 {
         let two = "a group of two members stops when either is lost; add a third, or a witness on another host";
@@ -30,6 +36,24 @@ pub(super) fn collect(raw: &RawFlags, facts: &Facts, identity: &Identity, listen
         format!("the environment variable {variable} belongs to no flag and has no effect; see --help for the names")
     }));
     warnings
+}
+
+/// What whoever reaches the Raft port may do.
+fn unproven(raft: SocketAddr, proof: (bool, Option<TlsMode>)) -> Option<String> {
+    match proof {
+        (_, Some(TlsMode::Required)) | (true, None) => None,
+        (token, Some(TlsMode::Optional)) => {
+            let who = if token { "whoever knows the raft token" } else { "anybody" };
+            Some(format!(
+                "--raft-tls-mode=optional: {who} can still speak to {raft} without a certificate; once all members have \
+                 theirs, set --raft-tls-mode=required"
+            ))
+        }
+        (false, None) => Some(format!(
+            "the election group is NOT authenticated: whoever reaches {raft} can join it and take the lead; \
+             give every member the same --raft-token-file"
+        )),
+    }
 }
 
 /// In a `StatefulSet` DNS calls every member by its pod's name, and the group counts names.

@@ -9,6 +9,7 @@
 //!
 //! `docs/metrics.md` lists every family; a test holds it against this code.
 
+mod certificates;
 mod control;
 mod discovery;
 mod election;
@@ -37,6 +38,7 @@ pub use group::GroupMetrics;
 pub use notifier::NotifierMetrics;
 
 use crate::discovery::LookupStatus;
+use crate::raft_files::RaftFilesStatus;
 use crate::role::RoleHandle;
 
 /// Every family of the process. Built once; other pieces add theirs through [`Metrics::registry_mut`] before it is
@@ -66,6 +68,11 @@ impl Metrics {
     /// Adds the families about discovery.
     pub fn register_discovery(&mut self, lookups: watch::Receiver<LookupStatus>) {
         self.registry.register_collector(Box::new(discovery::DiscoveryCollector::new(lookups)));
+    }
+
+    /// Adds the family about the certificates that this member shows.
+    pub(crate) fn register_certificates(&mut self, files: RaftFilesStatus) {
+        self.registry.register_collector(Box::new(certificates::CertificateCollector::new(files)));
     }
 
     /// Adds the families about the remote-write gate.

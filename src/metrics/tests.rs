@@ -7,14 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use elector_raft::observer::{Observer as _, Outcome, Side};
-use elector_raft::{Authority, GroupEnds, GroupHandle, GroupStatus, Leadership, MemberKind, MemberStatus, NodeId};
+use elector_raft::{
+    Authority, GroupEnds, GroupHandle, GroupStatus, Leadership, Member, MemberKind, MemberStatus, NodeId, TlsMode,
+};
 use tokio::sync::{mpsc, watch};
 
 use super::*;
 use crate::gate::status::{CatchUpStatus, CountsStatus, RemotePhase};
 use crate::gate::{GateStatus, RemoteStatus};
 use crate::proxy::{Answered, ProxyMetrics};
+use crate::raft_files::{RaftFiles, RaftTlsSettings};
 use crate::role::{ConfigStatus, RoleStatus};
+use crate::tls::testing::Ca;
 
 /// Whoever adds families in another piece registers them here too, so that promtool and `docs/metrics.md` see them.
 fn everything() -> (Metrics, GroupEnds) {
@@ -60,6 +64,7 @@ fn everything() -> (Metrics, GroupEnds) {
     let lookups = LookupStatus { answered: 3, not_found: 1, failed: 2, ..LookupStatus::default() };
     metrics.register_discovery(watch::channel(lookups).1);
     metrics.register_gate(Box::new(gate_status));
+    metrics.register_certificates(certificate());
     let proxy = ProxyMetrics::default();
     proxy.answered(Answered::Leader, http::StatusCode::OK, Duration::from_millis(20));
     proxy.register(metrics.registry_mut());
@@ -73,6 +78,21 @@ fn everything() -> (Metrics, GroupEnds) {
     notifier.errors.inc_by(2);
     notifier.duration.observe(0.02);
     (metrics, ends)
+}
+
+/// The certificate of a member; rcgen has all of them expire in the year 4096.
+fn certificate() -> RaftFilesStatus {
+    let (ca, dir) = (Ca::new(), tempfile::tempdir().unwrap());
+    let (certificate, key) = ca.issue(&["prom-0"]);
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let [ca_file, cert_file, key_file] = [file("ca", &ca.pem), file("cert", &certificate), file("key", &key)];
+    let tls = RaftTlsSettings { ca_file, cert_file, key_file, mode: TlsMode::Required };
+    let member = Member { name: "prom-0".into(), ..Member::default() };
+    RaftFiles::read(None, Some(&tls), &member).unwrap().status()
 }
 
 /// A writer in the middle of a takeover, and a standby that has just begun.

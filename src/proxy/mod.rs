@@ -19,7 +19,7 @@
 //!   that breaks off is cut on the client's connection, never ended as if it were whole.
 //! - TLS and credentials (docs/decisions/proxy-access.md): the member's CA and client certificate are used for every https
 //!   target; its credentials only with `add_credentials`, and never in the place of the client's own, unless those were for the
-//!   API ([`CredentialsTaken`]).
+//!   API (`CredentialsTaken`).
 //! - Failure: [`ProxyError`] has one status and one sentence for each.
 //!
 //! Limits: an HTTP/1.0 client without `Content-Length` in the answer cannot tell a cut response from a whole one (the

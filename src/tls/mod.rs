@@ -3,9 +3,16 @@
 #[cfg(test)]
 pub(crate) mod testing;
 
+use std::path::Path;
+use std::sync::Arc;
+
 use rustls::RootCertStore;
+use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+
+use crate::files::FileError;
 
 /// What is wrong with a PEM text; completes the sentence "this file …".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +52,18 @@ pub(crate) fn roots(pem: &[u8]) -> Result<RootCertStore, PemError> {
         roots.add(certificate).map_err(|error| PemError::Certificate(error.to_string()))?;
     }
     Ok(roots)
+}
+
+/// A file as messages name it, and what is in it: flag, path, bytes.
+pub(crate) type Named<'f> = (&'static str, &'f Path, &'f [u8]);
+
+/// A certificate, and the key that belongs to it.
+pub(crate) fn certified_key(cert: Named<'_>, key: Named<'_>) -> Result<Arc<CertifiedKey>, FileError> {
+    let chain = certificates(cert.2).map_err(|error| FileError::content(cert.0, cert.1, &error))?;
+    let private = private_key(key.2).map_err(|error| FileError::content(key.0, key.1, &error))?;
+    let pair = CertifiedKey::from_der(chain, private, &ring::default_provider());
+    let other = || FileError::content(key.0, key.1, &format!("is no key for {}", cert.1.display()));
+    Ok(Arc::new(pair.map_err(|_| other())?))
 }
 
 /// The CAs of the host. Blocks on the disk for some milliseconds.

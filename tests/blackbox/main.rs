@@ -12,6 +12,7 @@ mod membership;
 mod page;
 mod planned;
 mod proxy;
+mod raft_tls;
 mod secured;
 mod takeover;
 mod web_config;

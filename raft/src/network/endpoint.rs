@@ -42,14 +42,32 @@ impl Endpoint {
         Self { shared, dismissals }
     }
 
-    /// Answers the bytes of one message. An error: they are no message.
-    pub(crate) async fn receive(&self, body: &[u8], caller: Option<IpAddr>) -> serde_json::Result<Reply> {
+    /// What the checks of a caller look at.
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Answers the bytes of one message, if `vouched` says that its caller is who it claims to be. An error: they are no
+    /// message.
+    pub(crate) async fn receive(
+        &self,
+        body: &[u8],
+        caller: Option<IpAddr>,
+        vouched: impl FnOnce(&Message) -> Result<(), Refusal>,
+    ) -> serde_json::Result<Reply> {
         let head: Head = serde_json::from_slice(body)?;
         if let Err(refusal) = self.admit(&head) {
             self.tell(&refusal, head.from, caller);
             return Ok(Err(refusal)); // its call may be one that is not known here
         }
-        Ok(self.handle(serde_json::from_slice(body)?, caller).await)
+        let message: Message = serde_json::from_slice(body)?;
+        if let Err(refusal) = vouched(&message) {
+            if let (Some(ip), true) = (caller, refusal.is_lasting()) {
+                self.turned_away(ip, &refusal.to_string());
+            }
+            return Ok(Err(refusal));
+        }
+        Ok(self.handle(message, caller).await)
     }
 
     /// Notes that a caller was turned away before its message counted.

@@ -23,7 +23,7 @@ const X: ClusterId = ClusterId(7);
 const Y: ClusterId = ClusterId(8);
 
 pub(super) struct Bench {
-    shared: Shared,
+    pub(super) shared: Shared,
     pub(super) endpoint: Endpoint,
     _dir: TempDir,
 }
@@ -82,7 +82,7 @@ async fn another_election_is_refused_before_anything_is_noted() {
 async fn a_message_of_an_unknown_version_is_refused_with_both_versions_whatever_it_asks() {
     let bench = Bench::new();
     let newer = br#"{"version":2,"group":"test","from":"0000000000000002","call":{"Sing":["la"]},"mood":"good"}"#;
-    let refused = bench.endpoint.receive(newer, Some(CALLER)).await.unwrap();
+    let refused = bench.endpoint.receive(newer, Some(CALLER), |_| Ok(())).await.unwrap();
     assert_eq!(refused.unwrap_err(), Refusal::Version { spoken: 2, oldest: 1, newest: 1 });
     let mut typed = Message::new("test", NodeId(2), Call::Hello(Box::new(hello(2, Standing::Blank))));
     typed.version = 0;
@@ -90,9 +90,9 @@ async fn a_message_of_an_unknown_version_is_refused_with_both_versions_whatever_
     assert_eq!(refused, Refusal::Version { spoken: 0, oldest: 1, newest: 1 });
     assert_eq!(bench.shared.contacts().iter().count(), 0, "nothing was noted");
     let foreign = br#"{"version":2,"group":"other","from":"0000000000000002","call":7}"#;
-    let refused = bench.endpoint.receive(foreign, Some(CALLER)).await.unwrap();
+    let refused = bench.endpoint.receive(foreign, Some(CALLER), |_| Ok(())).await.unwrap();
     assert_eq!(refused.unwrap_err(), Refusal::OtherName("test".into()), "another election is none of our business");
-    assert!(bench.endpoint.receive(b"{}", Some(CALLER)).await.is_err());
+    assert!(bench.endpoint.receive(b"{}", Some(CALLER), |_| Ok(())).await.is_err());
 }
 
 #[tokio::test]

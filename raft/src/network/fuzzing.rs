@@ -148,7 +148,7 @@ impl Target {
 
     async fn ask(&self, input: Input) -> Option<Reply> {
         match input {
-            Input::Body(body) => self.endpoint.receive(&body, None).await.ok(),
+            Input::Body(body) => self.endpoint.receive(&body, None, |_| Ok(())).await.ok(),
             Input::Typed(message) => Some(self.endpoint.handle(*message, None).await),
         }
     }

@@ -7,9 +7,10 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::dialer::Dialer;
 use super::endpoint_tests::Bench;
-use super::http::{BODY_BYTES_MAX, HttpTransport, LARGE_MESSAGES_MAX, router};
-use super::{Call, CallError, Message, Refusal, Transport};
+use super::http::{BODY_BYTES_MAX, HttpTransport, LARGE_MESSAGES_MAX, Receiver};
+use super::{Call, CallError, Message, Refusal, Transport, serve};
 use crate::NodeId;
 use crate::store::Standing;
 use crate::testing::hello;
@@ -18,8 +19,7 @@ use crate::testing::hello;
 async fn listening(bench: &Bench) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let service = router(bench.endpoint.clone(), None).into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(async move { axum::serve(listener, service).await });
+    tokio::spawn(serve(listener, Receiver::new(bench.endpoint.clone(), None), None));
     address
 }
 
@@ -83,7 +83,8 @@ fn answering(answer: Vec<u8>) -> String {
 
 async fn said(answer: impl Into<Vec<u8>>) -> CallError {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let transport = HttpTransport::new(None, None, Duration::from_secs(5), Arc::new(())).unwrap();
+    let dialer = Dialer::new(None, None, Duration::from_secs(5)).unwrap();
+    let transport = HttpTransport::new(dialer, None, Arc::new(()));
     let message = Message::new("test", NodeId(2), Call::Hello(Box::new(hello(2, Standing::Blank))));
     transport.call(&answering(answer.into()), &message, Duration::from_secs(20)).await.unwrap_err()
 }

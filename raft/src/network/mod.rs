@@ -1,13 +1,15 @@
 //! What members say to each other, how it is carried, and what is checked before it counts.
 //!
 //! ```text
-//! openraft -> client::Network -> Transport (HTTP) ~~~> http::router -> Endpoint -> openraft
+//! openraft -> client::Network -> Transport: http, dialer ~~TLS~~> listener, http -> identity -> Endpoint -> openraft
 //! ```
 //!
 //! Every Raft call carries the group's cluster id and the node id that it is meant for; a mismatch is refused (DESIGN.md,
 //! group rule 9). [`Endpoint`] knows nothing of HTTP, so that a simulation can put its own network between.
 
 mod client;
+#[cfg(not(feature = "simulation"))]
+mod dialer;
 mod endpoint;
 #[cfg(test)]
 mod endpoint_tests;
@@ -19,12 +21,28 @@ mod fuzzing_tests;
 mod http;
 #[cfg(test)]
 mod http_tests;
+#[cfg(not(feature = "simulation"))]
+mod identity;
+#[cfg(not(feature = "simulation"))]
+mod listener;
 mod message;
 mod refusals;
+#[cfg(test)]
+mod reload_tests;
 #[cfg(test)]
 mod samples;
 #[cfg(any(test, fuzzing))]
 mod script;
+#[cfg(not(feature = "simulation"))]
+mod tls;
+#[cfg(not(feature = "simulation"))]
+mod tls_error;
+#[cfg(test)]
+mod tls_testing;
+#[cfg(test)]
+mod tls_tests;
+#[cfg(not(feature = "simulation"))]
+mod token;
 
 pub(crate) mod validate;
 #[cfg(test)]
@@ -33,16 +51,24 @@ mod validate_tests;
 mod wire_tests;
 
 pub(crate) use client::Network;
+#[cfg(not(feature = "simulation"))]
+pub(crate) use dialer::Dialer;
 pub(crate) use endpoint::{Dismissal, Endpoint};
 #[cfg(not(feature = "simulation"))]
-pub(crate) use http::{HttpTransport, router};
+pub(crate) use http::{HttpTransport, Receiver};
 #[cfg(not(feature = "simulation"))]
-pub use http::{Token, TokenError};
+pub(crate) use listener::serve;
 #[cfg(feature = "simulation")]
 pub(crate) use message::RaftCall;
 pub(crate) use message::{Answer, Call, Hello, Message, Refusal, Reply};
 
 pub(crate) use refusals::{Party, Refusals, sentence};
+#[cfg(not(feature = "simulation"))]
+pub use tls::{Tls, TlsMaterial, TlsMode};
+#[cfg(not(feature = "simulation"))]
+pub use tls_error::tls_error;
+#[cfg(not(feature = "simulation"))]
+pub use token::{Token, TokenError, Tokens};
 
 use std::future::Future;
 use std::time::Duration;

@@ -20,6 +20,8 @@ pub(crate) enum Party {
     Callee(String),
     /// Its calls are refused here: what is known of it.
     Caller(String),
+    /// What answers this member's calls at this address is not believed.
+    Answerer(String),
 }
 
 /// The newest refusal of each.
@@ -57,6 +59,7 @@ pub(crate) fn sentence(party: &Party, why: &str) -> String {
     match party {
         Party::Callee(name) => format!("{name} refuses the calls of this member: {why}"),
         Party::Caller(who) => format!("calls of {who} are refused: {why}"),
+        Party::Answerer(address) => format!("answers of {address} are not believed: {why}"),
     }
 }
 

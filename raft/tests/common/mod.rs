@@ -60,7 +60,6 @@ pub(crate) struct Town {
     dirs: BTreeMap<String, TempDir>,
     timing: Timing,
     expect: usize,
-    token: TempDir,
     refresher: tokio::task::JoinHandle<()>,
 }
 
@@ -105,8 +104,6 @@ impl Town {
         PROVIDER.call_once(|| {
             let _ = rustls::crypto::ring::default_provider().install_default();
         });
-        let token = tempfile::tempdir().unwrap();
-        std::fs::write(token.path().join("token"), wire::TOKEN).unwrap();
         let peers = watch::Sender::new(PeerSet::default());
         let answers = peers.clone();
         // Discovery answers again and again.
@@ -122,16 +119,7 @@ impl Town {
             retry_period: Duration::from_millis(100),
             member_removal_delay: Duration::from_secs(300),
         };
-        Self {
-            nodes: Vec::new(),
-            peers,
-            strangers: Vec::new(),
-            dirs: BTreeMap::new(),
-            timing,
-            expect,
-            token,
-            refresher,
-        }
+        Self { nodes: Vec::new(), peers, strangers: Vec::new(), dirs: BTreeMap::new(), timing, expect, refresher }
     }
 
     fn populate(&mut self, count: usize, witness: impl Fn(usize) -> bool) {
@@ -169,14 +157,8 @@ impl Town {
             prometheus_url: if witness { String::new() } else { "http://127.0.0.1:2".into() },
             witness,
         };
-        let token = token.map_or_else(
-            || self.token.path().join("token"),
-            |text| {
-                let file = self.token.path().join(name);
-                std::fs::write(&file, text).unwrap();
-                file
-            },
-        );
+        let token = Token::parse(token.unwrap_or(wire::TOKEN).as_bytes()).unwrap();
+        let (_, token) = watch::channel(token);
         let dir = self.dirs.entry(name.into()).or_insert_with(|| tempfile::tempdir().unwrap());
         let (handle, ends) = GroupHandle::new();
         let group = Group::start(
@@ -186,7 +168,8 @@ impl Town {
                 timing: self.timing,
                 data_dir: dir.path().to_path_buf(),
                 bootstrap_expect: self.expect,
-                token: Some(Token::read(&token).unwrap()),
+                tokens: Some(token),
+                tls: None,
                 listener,
                 resolver: None,
                 peers: self.peers.subscribe(),

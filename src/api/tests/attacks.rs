@@ -77,7 +77,7 @@ async fn heads_are_bounded() {
     let (inputs, _ends) = inputs(false);
     let long = asked(&inputs, "GET", &format!("/{}", "a".repeat(70_000))).await;
     assert!(long.starts_with("HTTP/1.1 414 ") || long.starts_with("HTTP/1.1 431 "), "{}", &long[..40.min(long.len())]);
-    let many: String = (0..200).map(|number| format!("x-{number}: a\r\n")).collect();
+    let many = "x-more: a\r\n".repeat(200);
     let many = asked(&inputs, "GET", &format!("/ HTTP/1.1\r\n{many}x:")).await;
     assert!(many.starts_with("HTTP/1.1 431 "), "{many}");
 }

@@ -62,7 +62,7 @@ pub(super) fn inputs(witness: bool) -> (ApiInputs, Ends) {
         metrics: Arc::new(Metrics::new("prom-0", &group, handle.as_ref().map(|role| (role, &notifier)))),
         group,
         role: handle,
-        warnings: Vec::new(),
+        warnings: Arc::new(Vec::new),
         shutting_down: shutting_down.clone(),
         fallback: None,
         gate: None,

@@ -134,7 +134,7 @@ async fn a_failed_group_is_not_alive() {
 #[tokio::test(start_paused = true)]
 async fn the_report_is_consistent_and_its_warnings_complete() {
     let (mut inputs, ends) = inputs(false);
-    inputs.warnings = vec!["no token".to_owned(), "twice".to_owned()];
+    inputs.warnings = Arc::new(|| vec!["no token".to_owned(), "twice".to_owned()]);
     let router = router(shared(inputs));
     ends.leads("prom-0", true, authority_for(Duration::from_millis(800)));
     ends.group_status(|status| {

@@ -259,5 +259,5 @@ fn headers(texts: &BTreeMap<String, String>) -> Result<HeaderMap, String> {
 }
 
 fn content(path: &Path, rule: &str) -> FileError {
-    FileError::content(FLAG, path, rule)
+    FileError::content(FLAG, path, &rule)
 }

@@ -21,7 +21,7 @@ fn sidecar() -> (SocketAddr, GroupEnds, AbortOnDropHandle<()>) {
         metrics: Arc::new(Metrics::new("wit-0", &group, None)),
         group,
         role: None,
-        warnings: Vec::new(),
+        warnings: Arc::new(Vec::new),
         shutting_down: CancellationToken::new(),
         fallback: None,
         gate: None,

@@ -93,12 +93,13 @@ fn the_proxy_adds_credentials_only_when_told_to_and_only_in_a_group_with_a_token
     let adds = |flags: &str| run(&format!("{REPLICA} {flags}"), pod()).proxy.unwrap().add_credentials;
     assert!(!adds(flags));
     assert!(adds(&format!("{flags} -proxy-add-credentials -raft-token-file /t")));
+    let tls = "-raft-tls-ca-file /ca -raft-tls-cert-file /c -raft-tls-key-file /k";
+    assert!(adds(&format!("{flags} -proxy-add-credentials {tls}")));
+    assert_eq!(mistakes(&format!("{flags} -proxy-add-credentials {tls} -raft-tls-mode optional")).len(), 1);
     assert_eq!(
         mistakes(&format!("{flags} -proxy-add-credentials")),
-        [
-            "--proxy-add-credentials=true would send the credentials to whoever leads, and without raft-token-file anybody may; \
-          give the token"
-        ]
+        ["--proxy-add-credentials=true would send the credentials to whoever leads, and without raft-token-file or \
+             raft-tls-mode=required anybody may; give the members one of them"]
     );
     assert_eq!(
         mistakes("-proxy-add-credentials -raft-token-file /t"),

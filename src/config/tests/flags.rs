@@ -37,7 +37,7 @@ const REFERENCE: [(&str, Option<&str>); 27] = [
 ];
 
 /// The rest of the Lease-based tool's flags, and our own.
-const OTHERS: [(&str, Option<&str>); 35] = [
+const OTHERS: [(&str, Option<&str>); 39] = [
     ("prometheus-ca-file", None),
     ("prometheus-client-cert-file", None),
     ("prometheus-client-key-file", None),
@@ -60,6 +60,10 @@ const OTHERS: [(&str, Option<&str>); 35] = [
     ("raft-data-dir", None),
     ("raft-bootstrap-expect", None),
     ("raft-token-file", None),
+    ("raft-tls-ca-file", None),
+    ("raft-tls-cert-file", None),
+    ("raft-tls-key-file", None),
+    ("raft-tls-mode", None),
     ("peer-service-name", None),
     ("peers", None),
     ("dns-server", None),
@@ -116,13 +120,16 @@ fn help_names_topic_variable_and_default_of_every_flag_and_fits_a_terminal() {
 }
 
 /// Paths and file names, of which any text may be one, and flags that do nothing.
-const ANY_TEXT: [&str; 13] = [
+const ANY_TEXT: [&str; 16] = [
     "api-web-config-file",
     "config",
     "output",
     "gate-spool-dir",
     "raft-data-dir",
     "raft-token-file",
+    "raft-tls-ca-file",
+    "raft-tls-cert-file",
+    "raft-tls-key-file",
     "lease-namespace",
     "kubeconfig",
     "prometheus-ca-file",

@@ -1,51 +1,21 @@
 //! The files: read, and taken apart. Blocks on the disk; the rest is pure.
 
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::HeaderValue;
 use rustls::RootCertStore;
-use rustls::crypto::ring;
 use rustls::sign::CertifiedKey;
 
 use super::{AccessSettings, CredentialsFile};
-use crate::tls::{certificates, private_key, roots};
+use crate::files::{FileError, read};
+use crate::tls::{certified_key, roots};
 
 const CA: &str = "prometheus-ca-file";
 const CERT: &str = "prometheus-client-cert-file";
 const KEY: &str = "prometheus-client-key-file";
-
-/// Largest file, in bytes: the CAs of a whole distribution have a quarter of it.
-const BYTES_MAX: u64 = 1 << 20;
-
-/// Why a file cannot be used. The message never holds what is in it.
-#[derive(Debug, thiserror::Error)]
-pub enum FileError {
-    /// The system refuses.
-    #[error("{flag} {}: cannot be read: {source}; is it mounted into the sidecar, and may its user read it?", path.display())]
-    Io {
-        /// The flag that names the file.
-        flag: &'static str,
-        /// Its path.
-        path: PathBuf,
-        /// The system's words.
-        source: io::Error,
-    },
-    /// It holds something else.
-    #[error("{flag} {}: the file {rule}", path.display())]
-    Content {
-        /// The flag that names the file.
-        flag: &'static str,
-        /// Its path.
-        path: PathBuf,
-        /// Completes the sentence.
-        rule: String,
-    },
-}
 
 /// What the files hold. It has no `Debug`, so that it is shown nowhere.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -86,7 +56,7 @@ impl Material {
 
     pub(super) fn roots(&self, settings: &AccessSettings) -> Result<Option<RootCertStore>, FileError> {
         let (Some(ca), Some(path)) = (&self.ca, &settings.ca_file) else { return Ok(None) };
-        roots(ca).map(Some).map_err(|error| error.of(CA, path))
+        roots(ca).map(Some).map_err(|error| FileError::content(CA, path, &error))
     }
 
     pub(super) fn identity(&self, settings: &AccessSettings) -> Result<Option<Arc<CertifiedKey>>, FileError> {
@@ -94,11 +64,7 @@ impl Material {
         else {
             return Ok(None);
         };
-        let chain = certificates(cert).map_err(|error| error.of(CERT, cert_path))?;
-        let key = private_key(key).map_err(|error| error.of(KEY, key_path))?;
-        let pair = CertifiedKey::from_der(chain, key, &ring::default_provider());
-        let pair = pair.map_err(|_| content(KEY, key_path, &format!("is no key for {}", cert_path.display())))?;
-        Ok(Some(Arc::new(pair)))
+        certified_key((CERT, cert_path, cert), (KEY, key_path, key)).map(Some)
     }
 
     /// The flag, and the value of `Authorization`.
@@ -111,28 +77,10 @@ impl Material {
             CredentialsFile::Basic(path) => (path, basic(bytes)),
             CredentialsFile::Bearer(path) => (path, bearer(bytes)),
         };
-        let mut value = value.map_err(|rule| content(flag, path, rule))?;
+        let mut value = value.map_err(|rule| FileError::content(flag, path, &rule))?;
         value.set_sensitive(true);
         Ok(Some((flag, value)))
     }
-}
-
-fn content(flag: &'static str, path: &Path, rule: &str) -> FileError {
-    FileError::Content { flag, path: path.to_owned(), rule: rule.to_owned() }
-}
-
-fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, FileError> {
-    let failed = |source| FileError::Io { flag, path: path.to_owned(), source };
-    // Asked by path first: opening a pipe would wait for its writer.
-    if !std::fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(content(flag, path, "is not a regular one"));
-    }
-    let mut bytes = Vec::new();
-    File::open(path).map_err(failed)?.take(BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > BYTES_MAX {
-        return Err(content(flag, path, &format!("has more than {BYTES_MAX} bytes")));
-    }
-    Ok(bytes)
 }
 
 /// `user:password` in one line, as RFC 7617 has it: no colon in the user, no control characters, anything else in both.

@@ -1,15 +1,15 @@
 //! What to look at first when TLS to Prometheus fails: pure.
 
 use std::error::Error;
-use std::io;
 
+use elector_raft::tls_error;
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 /// The way out that goes with a TLS failure behind `error`, in parentheses with a space before them; empty for others.
 pub(crate) fn hint(error: &(dyn Error + 'static)) -> &'static str {
     use AlertDescription as Alert;
     use CertificateError as Certificate;
-    match find(error) {
+    match tls_error(error) {
         Some(rustls::Error::InvalidCertificate(Certificate::UnknownIssuer | Certificate::BadSignature)) => {
             " (does prometheus-ca-file hold the CA of this Prometheus's certificate?)"
         }
@@ -34,18 +34,10 @@ pub(crate) fn hint(error: &(dyn Error + 'static)) -> &'static str {
     }
 }
 
-/// rustls's error, which I/O errors wrap, also more than once.
-fn find<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
-    if let Some(found) = error.downcast_ref() {
-        return Some(found);
-    }
-    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    let wrapped = wrapped.map(|wrapped| wrapped as &(dyn Error + 'static));
-    wrapped.or_else(|| error.source()).and_then(find)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[test]

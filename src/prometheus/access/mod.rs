@@ -24,7 +24,6 @@ mod verify;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::HeaderValue;
 use rustls::crypto::ring;
@@ -32,18 +31,14 @@ use rustls::pki_types::ServerName;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::watch;
-use tokio::time::sleep;
 use tracing::{info, warn};
 
 use self::files::Material;
 use self::verify::{Expected, NamedServer};
-use crate::tls::{NoRoots, PemError, host_roots};
+use crate::files::{FileError, Look, follow};
+use crate::tls::{NoRoots, host_roots};
 
-pub use self::files::FileError;
 pub(crate) use self::hint::hint;
-
-/// Time between two looks at the files. A look reads a few KiB.
-const PERIOD: Duration = Duration::from_secs(1);
 
 /// Where everything stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -194,26 +189,15 @@ impl AccessFiles {
     }
 
     /// Looks again and again. Without files there is nothing to look at.
-    pub async fn follow(mut self) {
-        if self.material == Material::default() {
-            return;
-        }
-        loop {
-            sleep(PERIOD).await;
-            let look = move || {
-                self.look();
-                self
-            };
-            match tokio::task::spawn_blocking(look).await {
-                Ok(files) => self = files,
-                // The runtime is shutting down.
-                Err(_) => return,
-            }
+    pub async fn follow(self) {
+        if self.material != Material::default() {
+            follow(self).await;
         }
     }
+}
 
-    /// One look. Blocks on the disk.
-    pub(crate) fn look(&mut self) {
+impl Look for AccessFiles {
+    fn look(&mut self) {
         let read = Material::read(&self.settings).and_then(|material| {
             if material == self.material {
                 return Ok(None);
@@ -236,11 +220,5 @@ impl AccessFiles {
                 self.complaint = Some(complaint);
             }
         }
-    }
-}
-
-impl PemError {
-    fn of(self, flag: &'static str, path: &std::path::Path) -> FileError {
-        FileError::Content { flag, path: path.to_owned(), rule: self.to_string() }
     }
 }

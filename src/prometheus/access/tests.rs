@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::testing::{Files, TlsPrometheus, accesses};
 use super::*;
+use crate::files::PERIOD;
 use crate::prometheus::client::{LocalClient, cause};
 use crate::tls::testing::Ca;
 

@@ -14,7 +14,7 @@ async fn recorder() -> (Prometheus, Arc<Mutex<String>>) {
         async move {
             while let Some(head) = conn.try_head().await {
                 let body = conn.body(&head).await;
-                record.lock().unwrap().push_str(&format!("{head}{body}"));
+                record.lock().unwrap().extend([head, body]);
                 conn.write(&ok("answer")).await;
             }
         }

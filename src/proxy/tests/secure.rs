@@ -1,6 +1,7 @@
 //! TLS to the leader's Prometheus, and who says who asks.
 
 use super::*;
+use crate::files::Look as _;
 use crate::prometheus::access::AccessFiles;
 use crate::prometheus::access::testing::{Files, TlsPrometheus};
 use crate::tls::testing::Ca;

@@ -5,6 +5,7 @@
 //! - [`dns`], [`target`], [`source`]: what surrounds them
 //! - [`sampler`], [`config_watch`], [`load`]: observers that run all the time beside a test
 //! - [`receiver`]: a remote that notes who sends what; [`gated`]: a group with the gate on, and the verdict over it
+//! - [`secured`], [`raft_tls`]: certificates and passwords, for Prometheus and for the members
 //! - [`reads`]: reads while the leader goes away
 //! - [`browser`]: a page as a person sees it
 //! - [`links`]: relays between members, to cut one off
@@ -25,6 +26,7 @@ pub mod process;
 pub mod procfs;
 pub mod prometheus;
 pub mod proto;
+pub mod raft_tls;
 pub mod reads;
 pub mod receiver;
 pub mod sampler;
