@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Failure: what is wrong at the start is an error; what is wrong later is a warning, told once until it is another one.
-//! Probes (`healthz`, `livez`, `readyz`) are answered without a password: they tell nothing, and a kubelet has none.
+//! Probes (`healthz`, `livez`, `readyz`) are answered without a password: they tell yes, or no and why, and a kubelet has none.
 
 mod auth;
 mod file;
