@@ -7,6 +7,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 /// Largest file, in bytes: the CAs of a whole distribution have a quarter of it.
@@ -59,6 +60,82 @@ pub(crate) fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, FileError
         return Err(FileError::content(flag, path, &format!("has more than {BYTES_MAX} bytes")));
     }
     Ok(bytes)
+}
+
+type Make<M, T> = Box<dyn Fn(&M) -> Result<T, FileError> + Send>;
+
+/// What is made of files, and made anew when they change. All of them are read and compared as a whole, so that a swapped link, a
+/// renamed file and one that is written in place are all seen, and a certificate never goes with the key of another one.
+pub(crate) struct Followed<M, T> {
+    read: Box<dyn Fn() -> Result<M, FileError> + Send>,
+    make: Make<M, T>,
+    /// What the files held when they were usable last.
+    material: M,
+    current: watch::Sender<T>,
+    complaint: watch::Sender<Option<String>>,
+}
+
+/// What one look at files has shown.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Seen<M> {
+    /// They are as they were, and usable.
+    Same,
+    /// Others are in use from now on. What they held before.
+    Changed(M),
+    /// The last good ones stay in use, for this reason.
+    Unusable(String),
+    /// Still, for the same reason.
+    StillUnusable,
+}
+
+impl<M: PartialEq, T> Followed<M, T> {
+    /// Reads the files for the first time. Blocks on the disk.
+    pub(crate) fn new(
+        read: impl Fn() -> Result<M, FileError> + Send + 'static,
+        make: impl Fn(&M) -> Result<T, FileError> + Send + 'static,
+    ) -> Result<Self, FileError> {
+        let material = read()?;
+        let current = watch::Sender::new(make(&material)?);
+        let (read, make) = (Box::new(read), Box::new(make));
+        Ok(Self { read, make, material, current, complaint: watch::Sender::new(None) })
+    }
+
+    /// What they make, now and later.
+    pub(crate) fn current(&self) -> watch::Receiver<T> {
+        self.current.subscribe()
+    }
+
+    /// What is wrong with them since they were usable last, now and later.
+    pub(crate) fn complaint(&self) -> watch::Receiver<Option<String>> {
+        self.complaint.subscribe()
+    }
+
+    /// What they held when they were usable last.
+    pub(crate) fn material(&self) -> &M {
+        &self.material
+    }
+
+    /// One look. Blocks on the disk.
+    pub(crate) fn look(&mut self) -> Seen<M> {
+        let made = (self.read)().and_then(|material| {
+            let changed = material != self.material;
+            changed.then(|| Ok(((self.make)(&material)?, material))).transpose()
+        });
+        match made {
+            Ok(changed) => {
+                self.complaint.send_replace(None);
+                changed.map_or(Seen::Same, |(made, material)| {
+                    self.current.send_replace(made);
+                    Seen::Changed(std::mem::replace(&mut self.material, material))
+                })
+            }
+            Err(error) => {
+                let complaint = error.to_string();
+                let before = self.complaint.send_replace(Some(complaint.clone()));
+                if before.as_ref() == Some(&complaint) { Seen::StillUnusable } else { Seen::Unusable(complaint) }
+            }
+        }
+    }
 }
 
 /// Something that looks at files.

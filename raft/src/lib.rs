@@ -55,6 +55,8 @@ mod shared;
 #[cfg(feature = "simulation")]
 #[path = "../sim/src/mod.rs"]
 pub mod sim;
+#[cfg(not(feature = "simulation"))]
+pub mod sockets;
 pub mod state;
 pub mod status;
 pub mod store;

@@ -93,7 +93,7 @@ pub enum GroupState {
 }
 
 /// One member as seen from here.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberStatus<D = String> {
     /// Member name.
     pub name: String,
@@ -150,7 +150,7 @@ impl<D> MemberStatus<D> {
 }
 
 /// Kind of a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MemberKind {
     /// Data replica with a vote.
@@ -160,6 +160,7 @@ pub enum MemberKind {
     /// Votes, never acts.
     Witness,
     /// Found by discovery, not in the membership.
+    #[default]
     Candidate,
 }
 

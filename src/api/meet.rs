@@ -4,10 +4,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use elector_raft::sockets::close_gently;
 use rustls::ServerConfig;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -17,9 +17,6 @@ const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PREFACE_PAUSE: Duration = Duration::from_millis(10);
 /// First byte of TLS: a record of the handshake (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
-/// Bounds of what is taken from a client that does not.
-const FAREWELL_MAX: Duration = Duration::from_secs(1);
-const FAREWELL_BYTES_MAX: u64 = 64 * 1024;
 const SPEAKS_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n\
     this address speaks TLS (--api-web-config-file): ask it by https\n";
 
@@ -38,19 +35,13 @@ pub(super) async fn meet(mut stream: TcpStream, tls: Option<Arc<ServerConfig>>) 
     let mut first = [0];
     if stream.peek(&mut first).await? == 1 && first != [TLS_HANDSHAKE] {
         // For whoever reads it; the connection ends anyway.
-        let _ = timeout(FAREWELL_MAX, farewell(&mut stream)).await;
+        let _ = stream.write_all(SPEAKS_TLS).await;
+        close_gently(stream).await;
         return Err(io::Error::other("the client does not speak TLS"));
     }
     let stream = TlsAcceptor::from(tls).accept(stream).await?;
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     Ok((Stream::Tls(Box::new(stream)), is_http2))
-}
-
-/// Says why, and takes what the client has sent: unread, it would make the system take the words back.
-async fn farewell(stream: &mut TcpStream) -> io::Result<()> {
-    stream.write_all(SPEAKS_TLS).await?;
-    stream.shutdown().await?;
-    tokio::io::copy(&mut stream.take(FAREWELL_BYTES_MAX), &mut tokio::io::sink()).await.map(drop)
 }
 
 /// Whether the client speaks HTTP/2 from its first byte. Takes nothing from the stream; until something is there, a

@@ -82,7 +82,7 @@ fn needed(group: &GroupStatus) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use elector_raft::{MemberStatus, NodeId};
+    use elector_raft::MemberStatus;
 
     use super::*;
 
@@ -93,22 +93,7 @@ mod tests {
     }
 
     fn other(kind: MemberKind, prepared: Option<bool>, last_contact_ms: Option<u64>) -> MemberStatus {
-        MemberStatus {
-            name: "prom-1".to_owned(),
-            id: NodeId(1),
-            kind,
-            leader: false,
-            this: false,
-            raft_address: String::new(),
-            api_url: String::new(),
-            prometheus_url: String::new(),
-            eligible: None,
-            prepared,
-            eligibility_reason: String::new(),
-            last_contact_ms,
-            silent: false,
-            digest: String::new(),
-        }
+        MemberStatus { name: "prom-1".to_owned(), kind, prepared, last_contact_ms, ..MemberStatus::default() }
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "a verdict like any other")]

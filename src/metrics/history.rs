@@ -26,7 +26,7 @@ pub(super) struct History(Arc<Mutex<Events>>);
 struct Events {
     transitions: BTreeMap<Transition, u64>,
     last_transition: Option<SystemTime>,
-    /// Terms that have begun.
+    /// Terms that have begun after the first one that was heard of.
     elections: u64,
     /// Without a known leader, up to `leaderless_since`.
     leaderless: Duration,
@@ -93,7 +93,10 @@ impl History {
     /// Notes what one look at leadership shows beside authority.
     fn look(&self, before: &Leadership, after: &Leadership, now: Instant) {
         let mut events = self.events();
-        events.elections += after.term.saturating_sub(before.term);
+        // The first term that is heard of may have begun long before this process.
+        if before.term > 0 {
+            events.elections += after.term.saturating_sub(before.term);
+        }
         if let Some(since) = events.leaderless_since.take() {
             events.leaderless += now - since;
         }
@@ -118,7 +121,7 @@ impl Collector for History {
         }
 
         let name = "prometheus_elector_group_elections";
-        let help = "Terms of the group that have begun since this process started: elections, successful or not.";
+        let help = "Terms of the group that have begun since this process heard of its first one: elections, successful or not.";
         let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         ConstCounter::new(events.elections).encode(metric)?;
 
@@ -212,7 +215,10 @@ mod tests {
             [(Transition::Elected, 1), (Transition::Expired, 1)],
             "the deadline passed and nobody said so"
         );
-        assert_eq!(history.events().elections, 3);
+        assert_eq!(history.events().elections, 0, "term 3 may be old");
+        ends.leadership.send_replace(until(5, 800 * MS));
+        settle().await;
+        assert_eq!(history.events().elections, 2);
 
         drop(ends);
         timeout(Duration::from_secs(1), task).await.unwrap().unwrap();

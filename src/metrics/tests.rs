@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use elector_raft::observer::{Observer as _, Outcome, Side};
 use elector_raft::{
-    Authority, GroupEnds, GroupHandle, GroupStatus, Leadership, Member, MemberKind, MemberStatus, NodeId, TlsMode,
+    Authority, GroupEnds, GroupHandle, GroupStatus, Leadership, Member, MemberKind, MemberStatus, TlsMode,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -24,22 +24,7 @@ use crate::tls::testing::Ca;
 fn everything() -> (Metrics, GroupEnds) {
     let (group, ends) = GroupHandle::new();
     ends.leadership.send_replace(Leadership { term: 7, leader: None, authority: Authority::SoleVoter });
-    let member = |name: &str, kind| MemberStatus {
-        name: name.to_owned(),
-        id: NodeId(1),
-        kind,
-        leader: false,
-        this: false,
-        raft_address: String::new(),
-        api_url: String::new(),
-        prometheus_url: String::new(),
-        eligible: None,
-        prepared: None,
-        eligibility_reason: String::new(),
-        last_contact_ms: None,
-        silent: false,
-        digest: String::new(),
-    };
+    let member = |name: &str, kind| MemberStatus { name: name.to_owned(), kind, ..MemberStatus::default() };
     ends.status.send_replace(Arc::new(GroupStatus {
         settled: true,
         members: vec![

@@ -5,11 +5,9 @@
 //!                                     `- bad: the last good ones stay, and a warning in log and status
 //! ```
 //!
-//! The token and the certificates are looked at apart: a broken one does not keep the other from being renewed. A certificate
-//! and its key are read and compared as a whole. Failure: what is wrong at the start is an error that names the flag; what is
+//! The token and the certificates are looked at apart: a broken one does not keep the other from being renewed. Failure: what is wrong at the start is an error that names the flag; what is
 //! wrong later, or about to be, is a warning for as long as it lasts ([`RaftFilesStatus`]). No secret is shown.
 
-mod followed;
 #[cfg(test)]
 mod tests;
 
@@ -19,10 +17,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use elector_raft::{Member, Tls, TlsMaterial, TlsMode, Token, Tokens};
 use tokio::sync::watch;
-use tracing::warn;
+use tracing::{info, warn};
 
-use self::followed::Followed;
-use crate::files::{FileError, Look, follow};
+use crate::files::{FileError, Followed, Look, Seen, follow, read};
 use crate::tls::{certified_key, roots};
 
 const TOKEN: &str = "raft-token-file";
@@ -46,10 +43,13 @@ pub struct RaftTlsSettings {
     pub mode: TlsMode,
 }
 
+/// Bytes of some files, and what is made of them.
+type FollowedFiles<T> = Followed<Vec<Vec<u8>>, T>;
+
 /// Looks at the files.
 pub(crate) struct RaftFiles {
-    token: Option<Followed<Token>>,
-    tls: Option<Followed<Arc<TlsMaterial>>>,
+    token: Option<FollowedFiles<Token>>,
+    tls: Option<FollowedFiles<Arc<TlsMaterial>>>,
     mode: TlsMode,
     status: RaftFilesStatus,
     /// The warnings that are in the log already.
@@ -107,11 +107,9 @@ impl RaftFiles {
 
 impl Look for RaftFiles {
     fn look(&mut self) {
-        if let Some(token) = &mut self.token {
-            token.look();
-        }
-        if let Some(tls) = &mut self.tls {
-            tls.look();
+        let seen = [(TOKEN, self.token.as_mut().map(Followed::look)), (CERT, self.tls.as_mut().map(Followed::look))];
+        for (flag, _) in seen.iter().filter(|(_, seen)| matches!(seen, Some(Seen::Changed(_)))) {
+            info!(flag, "raft files: they have changed and are used from now on");
         }
         let warnings = self.status.warnings(SystemTime::now());
         for warning in warnings.iter().filter(|warning| !self.told.contains(warning)) {
@@ -149,17 +147,24 @@ impl RaftFilesStatus {
     }
 }
 
-fn followed_token(path: &Path) -> Result<Followed<Token>, FileError> {
+fn followed_token(path: &Path) -> Result<FollowedFiles<Token>, FileError> {
     let path = path.to_owned();
-    Followed::read(vec![(TOKEN, path.clone())], move |bytes| {
+    followed([(TOKEN, path.clone())], move |bytes| {
         Token::parse(&bytes[0]).map_err(|error| FileError::content(TOKEN, &path, &error))
     })
 }
 
-fn followed_tls(settings: &RaftTlsSettings, member: Member) -> Result<Followed<Arc<TlsMaterial>>, FileError> {
+fn followed<T, const N: usize>(
+    files: [(&'static str, PathBuf); N],
+    make: impl Fn(&Vec<Vec<u8>>) -> Result<T, FileError> + Send + 'static,
+) -> Result<FollowedFiles<T>, FileError> {
+    Followed::new(move || files.iter().map(|(flag, path)| read(flag, path)).collect(), make)
+}
+
+fn followed_tls(settings: &RaftTlsSettings, member: Member) -> Result<FollowedFiles<Arc<TlsMaterial>>, FileError> {
     let RaftTlsSettings { ca_file, cert_file, key_file, .. } = settings.clone();
-    let files = vec![(CA, ca_file.clone()), (CERT, cert_file.clone()), (KEY, key_file.clone())];
-    Followed::read(files, move |bytes| {
+    let files = [(CA, ca_file.clone()), (CERT, cert_file.clone()), (KEY, key_file.clone())];
+    followed(files, move |bytes| {
         let roots = roots(&bytes[0]).map_err(|error| FileError::content(CA, &ca_file, &error))?;
         let own = certified_key((CERT, &cert_file, &bytes[1]), (KEY, &key_file, &bytes[2]))?;
         let unusable = |why: String| FileError::content(CERT, &cert_file, &format!("holds a certificate that {why}"));

@@ -130,17 +130,10 @@ impl Bench {
                 name: "pod-1".to_owned(),
                 id: NodeId(2),
                 kind: MemberKind::Voter,
-                leader: false,
-                this: false,
-                raft_address: String::new(),
-                api_url: String::new(),
-                prometheus_url: String::new(),
                 eligible: Some(true),
                 prepared: Some(true),
-                eligibility_reason: String::new(),
                 last_contact_ms: Some(1),
-                silent: false,
-                digest: String::new(),
+                ..MemberStatus::default()
             }];
         });
     }

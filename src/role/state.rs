@@ -288,26 +288,19 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use elector_raft::{MemberStatus, NodeId};
+    use elector_raft::MemberStatus;
 
     use super::*;
 
     fn member(name: &str, kind: MemberKind, eligible: Option<bool>) -> MemberStatus {
         MemberStatus {
             name: name.to_owned(),
-            id: NodeId(1),
             kind,
-            leader: false,
             this: name == "pod-0",
-            raft_address: String::new(),
-            api_url: String::new(),
-            prometheus_url: String::new(),
             eligible,
             prepared: Some(false),
             eligibility_reason: "Prometheus does not run".to_owned(),
-            last_contact_ms: None,
-            silent: false,
-            digest: String::new(),
+            ..MemberStatus::default()
         }
     }
 

@@ -11,7 +11,6 @@
 //! (no file descriptors left) is logged and tried again after a pause.
 
 use std::convert::Infallible;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +22,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::pki_types::CertificateDer;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -33,6 +32,7 @@ use tokio_rustls::TlsAcceptor;
 use super::http::Receiver;
 use super::tls::{Tls, TlsMaterial};
 use super::tls_error::{Side, explain, tls_error};
+use crate::sockets::{close_gently, is_the_connections_own};
 
 /// Connections at once; more wait in the kernel's queue. A group has tens at the most.
 pub(super) const CONNECTIONS_MAX: usize = 256;
@@ -42,10 +42,6 @@ pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// Pause after an error of `accept` that waiting may cure.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
-/// What a caller may still send after a failed handshake, and for how long: closed at once, the connection would be reset,
-/// and the caller would not see why.
-const FAREWELL_BYTES_MAX: u64 = 64 * 1024;
-const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 /// First byte of a TLS connection: the content type "handshake" (RFC 8446, section 5.1).
 const HANDSHAKE: u8 = 0x16;
 
@@ -123,7 +119,7 @@ async fn shake_hands(stream: TcpStream, address: SocketAddr, receiver: Arc<Recei
         Err((error, stream)) => {
             if let Some(error) = tls_error(&error) {
                 receiver.endpoint.turned_away(address.ip(), &explain(error, Side::Caller));
-                farewell(stream).await;
+                close_gently(stream).await;
             }
             return Err(error.into());
         }
@@ -168,15 +164,4 @@ async fn answer<F: Future<Output = Response>>(
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(BUFFER_BYTES_MAX);
     Ok(http.serve_connection(TokioIo::new(stream), service).await?)
-}
-
-async fn farewell(mut stream: TcpStream) {
-    let _ = stream.shutdown().await;
-    let mut rest = stream.take(FAREWELL_BYTES_MAX);
-    let _ = timeout(FAREWELL_TIMEOUT, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
-}
-
-fn is_the_connections_own(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }

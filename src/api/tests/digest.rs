@@ -132,19 +132,10 @@ fn a_report_holds_what_each_member_told_and_knows_the_own_member_at_first_hand()
     let (inputs, ends) = inputs(false);
     let member = |name: &str, this: bool, digest: &str| MemberStatus {
         name: name.to_owned(),
-        id: NodeId(1),
         kind: MemberKind::Voter,
-        leader: false,
         this,
-        raft_address: String::new(),
-        api_url: String::new(),
-        prometheus_url: String::new(),
-        eligible: None,
-        prepared: None,
-        eligibility_reason: String::new(),
-        last_contact_ms: None,
-        silent: false,
         digest: digest.to_owned(),
+        ..MemberStatus::default()
     };
     ends.group_status(|status| {
         status.members = vec![

@@ -3,7 +3,6 @@
 //! What is known but not supported is an error that says so: a restriction that is silently ignored is a hole.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -95,12 +94,6 @@ struct Http {
 impl Default for Http {
     fn default() -> Self {
         Self { http2: true, headers: BTreeMap::new() }
-    }
-}
-
-impl fmt::Debug for WebFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("<web configuration>")
     }
 }
 

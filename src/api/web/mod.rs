@@ -14,7 +14,7 @@ mod file;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::response::{IntoResponse as _, Response};
@@ -25,7 +25,7 @@ use tokio::sync::watch;
 
 use self::auth::{Denied, Users};
 use self::file::{Meaning, WebFile};
-use crate::files::{FileError, Look};
+use crate::files::{FileError, Followed, Look, Seen};
 
 /// Names the file.
 pub(super) const FLAG: &str = "api-web-config-file";
@@ -78,16 +78,9 @@ impl Web {
 }
 
 /// Looks at the files.
-#[derive(Debug)]
-pub(super) struct WebFiles {
-    path: PathBuf,
-    read: WebFile,
-    webs: watch::Sender<Arc<Web>>,
-    /// What is wrong with the files since they were usable last.
-    complaint: Option<String>,
-}
+pub(super) struct WebFiles(Followed<WebFile, Arc<Web>>);
 
-impl std::fmt::Debug for Web {
+impl std::fmt::Debug for WebFiles {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("<web configuration>")
     }
@@ -96,40 +89,22 @@ impl std::fmt::Debug for Web {
 impl WebFiles {
     /// Reads them for the first time. Blocks on the disk.
     pub(super) fn read(path: &Path) -> Result<Self, FileError> {
-        let read = WebFile::read(path)?;
-        let web = Web::new(read.meaning(path)?);
-        Ok(Self { path: path.to_owned(), read, webs: watch::Sender::new(Arc::new(web)), complaint: None })
+        let (path, named) = (path.to_owned(), path.to_owned());
+        let make = move |file: &WebFile| file.meaning(&named).map(|meaning| Arc::new(Web::new(meaning)));
+        Followed::new(move || WebFile::read(&path), make).map(Self)
     }
 
     pub(super) fn webs(&self) -> Webs {
-        self.webs.subscribe()
+        self.0.current()
     }
 }
 
 impl Look for WebFiles {
     fn look(&mut self) {
-        let read = WebFile::read(&self.path);
-        let changed = read.and_then(|read| {
-            if read == self.read {
-                return Ok(None);
-            }
-            let web = Web::new(read.meaning(&self.path)?);
-            Ok(Some((read, web)))
-        });
-        match changed {
-            Ok(None) => self.complaint = None,
-            Ok(Some((read, web))) => {
-                tracing::info!(file = %self.path.display(), "the web configuration has changed and is in force");
-                (self.read, self.complaint) = (read, None);
-                self.webs.send_replace(Arc::new(web));
-            }
-            Err(error) => {
-                let complaint = Some(error.to_string());
-                if self.complaint != complaint {
-                    tracing::warn!(%error, "the last good web configuration stays in force");
-                    self.complaint = complaint;
-                }
-            }
+        match self.0.look() {
+            Seen::Same | Seen::StillUnusable => {}
+            Seen::Changed(_) => tracing::info!(file = FLAG, "the web configuration has changed and is in force"),
+            Seen::Unusable(error) => tracing::warn!(error, "the last good web configuration stays in force"),
         }
     }
 }

@@ -156,6 +156,28 @@ async fn with_a_certificate_only_tls_is_spoken_and_a_plain_client_is_told() {
 }
 
 #[tokio::test]
+async fn without_http2_no_client_is_offered_it() {
+    let files = Files::new(&format!("{TLS}http_server_config: {{http2: false}}"));
+    let server = Server::start(&files);
+    let mut both = client(&files.ca, None);
+    both.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    assert_eq!(server.tls(both).await.unwrap().get_ref().1.alpn_protocol(), Some(b"http/1.1".as_slice()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_that_is_never_finished_ends() {
+    let server = Server::start(&Files::new(TLS));
+    for begun in [&b""[..], b"\x16\x03\x01\x02\x00"] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(begun).await.unwrap();
+        let start = tokio::time::Instant::now();
+        let end = stream.read(&mut [0; 8]).await;
+        assert!(end.is_err() || end.is_ok_and(|length| length == 0), "the connection is closed");
+        assert_eq!(start.elapsed().as_secs(), 75, "as long as the head of a request may take");
+    }
+}
+
+#[tokio::test]
 async fn a_client_certificate_is_verified() {
     let config = "tls_server_config: {cert_file: cert.pem, key_file: key.pem, client_ca_file: ca.pem, \
                   client_auth_type: RequireAndVerifyClientCert}";
@@ -189,12 +211,13 @@ async fn changed_files_are_in_force_for_the_next_connection_and_bad_ones_are_not
     let (cert, key) = other.issue(&["localhost"]);
     files.write("cert.pem", &cert);
     server.files.look();
-    assert!(server.files.complaint.as_ref().unwrap().contains("no key for its cert_file"), "half of a renewal");
+    let complaint = server.files.0.complaint();
+    assert!(complaint.borrow().as_ref().unwrap().contains("no key for its cert_file"), "half of a renewal");
     assert!(server.tls(before.clone()).await.is_ok(), "the old pair stays");
 
     files.write("key.pem", &key);
     server.files.look();
-    assert_eq!(server.files.complaint, None);
+    assert_eq!(*complaint.borrow(), None);
     assert!(server.tls(before).await.is_err(), "the new certificate is of another CA");
     assert!(server.tls(client(&other, None)).await.is_ok());
 }

@@ -53,16 +53,11 @@ async fn member_list_prints_the_members() {
             id: NodeId(0xab),
             kind: MemberKind::Voter,
             leader: true,
-            this: false,
             raft_address: "prom-1.prom:9096".to_owned(),
-            api_url: String::new(),
-            prometheus_url: String::new(),
             eligible: Some(true),
             prepared: Some(true),
-            eligibility_reason: String::new(),
             last_contact_ms: Some(20),
-            silent: false,
-            digest: String::new(),
+            ..MemberStatus::default()
         });
     });
     let expected = "   MEMBER  KIND   NODE ID           RAFT ADDRESS

@@ -5,9 +5,7 @@
 //!                                          `- bad: the last good one stays, one warning      `-> proxy: a new pool of connections
 //! ```
 //!
-//! - Inputs: [`AccessSettings`], and the files that they name. All of them are read and compared as a whole, so that a
-//!   swapped link, a renamed file and one that is written in place are all seen, and a certificate never goes with the key
-//!   of another one.
+//! - Inputs: [`AccessSettings`], and the files that they name. They are followed as a whole (`files::Followed`).
 //! - Output: `Access` in a watch channel, published only when something has changed and is usable.
 //! - Failure: what is wrong at the start is an error that names the flag; what is wrong later is a warning that names it,
 //!   told once until it is another one, and is looked at again a second later.
@@ -35,7 +33,7 @@ use tracing::{info, warn};
 
 use self::files::Material;
 use self::verify::{Expected, NamedServer};
-use crate::files::{FileError, Look, follow};
+use crate::files::{FileError, Followed, Look, Seen, follow};
 use crate::tls::{NoRoots, host_roots};
 
 pub(crate) use self::hint::hint;
@@ -167,30 +165,27 @@ impl Access {
 }
 
 /// Looks at the files.
-pub struct AccessFiles {
-    settings: AccessSettings,
-    material: Material,
-    accesses: watch::Sender<Arc<Access>>,
-    /// What is wrong with the files since they were usable last.
-    complaint: Option<String>,
-}
+pub struct AccessFiles(Followed<Material, Arc<Access>>);
 
 impl AccessFiles {
     /// Reads them for the first time. Blocks on the disk.
     pub fn read(settings: AccessSettings) -> Result<Self, AccessError> {
-        let material = Material::read(&settings)?;
-        let access = Access::new(&settings, &material)?;
-        Ok(Self { settings, material, accesses: watch::Sender::new(Arc::new(access)), complaint: None })
+        let read = {
+            let settings = settings.clone();
+            move || Material::read(&settings)
+        };
+        let make = move |material: &Material| Access::new(&settings, material).map(Arc::new);
+        Ok(Self(Followed::new(read, make)?))
     }
 
     /// What they say, now and later.
     pub(crate) fn accesses(&self) -> Accesses {
-        self.accesses.subscribe()
+        self.0.current()
     }
 
     /// Looks again and again. Without files there is nothing to look at.
     pub async fn follow(self) {
-        if self.material != Material::default() {
+        if *self.0.material() != Material::default() {
             follow(self).await;
         }
     }
@@ -198,27 +193,13 @@ impl AccessFiles {
 
 impl Look for AccessFiles {
     fn look(&mut self) {
-        let read = Material::read(&self.settings).and_then(|material| {
-            if material == self.material {
-                return Ok(None);
-            }
-            Ok(Some((Access::new(&self.settings, &material)?, material)))
-        });
-        match read {
-            Ok(None) => self.complaint = None,
-            Ok(Some((access, material))) => {
-                let files = material.changed_from(&self.material).join(", ");
+        match self.0.look() {
+            Seen::Same | Seen::StillUnusable => {}
+            Seen::Changed(before) => {
+                let files = self.0.material().changed_from(&before).join(", ");
                 info!(files, "access to Prometheus: files have changed and are used from now on");
-                (self.material, self.complaint) = (material, None);
-                self.accesses.send_replace(Arc::new(access));
             }
-            Err(error) => {
-                let complaint = error.to_string();
-                if self.complaint.as_ref() != Some(&complaint) {
-                    warn!(error = complaint, "access to Prometheus: the last good files stay in use");
-                }
-                self.complaint = Some(complaint);
-            }
+            Seen::Unusable(error) => warn!(error, "access to Prometheus: the last good files stay in use"),
         }
     }
 }

@@ -41,18 +41,18 @@ fn changed_files_are_used_and_bad_ones_leave_the_last_good_ones() {
     let good = std::fs::read(files.path("key")).unwrap();
     std::fs::remove_file(files.path("basic")).unwrap();
     access.look();
-    let complaint = access.complaint.clone().unwrap();
+    let complaint = access.0.complaint().borrow().clone().unwrap();
     assert!(complaint.contains("prometheus-basic-auth-file") && complaint.contains("cannot be read"), "{complaint}");
     std::fs::write(files.path("basic"), "elector:three").unwrap();
     std::fs::write(files.path("key"), ca.issue(&["elector"]).1).unwrap();
     access.look();
-    let complaint = access.complaint.clone().unwrap();
+    let complaint = access.0.complaint().borrow().clone().unwrap();
     assert!(complaint.contains("prometheus-client-key-file") && complaint.contains("is no key for"), "{complaint}");
     assert!(!seen.has_changed().unwrap(), "all of the last good ones stay");
 
     std::fs::write(files.path("key"), good).unwrap();
     access.look();
-    assert_eq!((password(&seen), access.complaint), (Files::authorization("three"), None));
+    assert_eq!((password(&seen), access.0.complaint().borrow().clone()), (Files::authorization("three"), None));
 }
 
 #[tokio::test(start_paused = true)]

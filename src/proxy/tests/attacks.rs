@@ -43,15 +43,12 @@ async fn requests_whose_end_is_disputed_are_refused() {
         "x: a\r\n content-length: 4",
         "x: a\rcontent-length: 4",
         "x: a\0b",
-        "\r\nx: a",
         "x\x01y: a",
     ];
     for shape in shapes {
         let (head, _) =
             sidecar.ask(format!("POST /first HTTP/1.1\r\nhost: grafana\r\n{shape}\r\n\r\n{SMUGGLED}")).await;
-        let is_refused = head.starts_with("HTTP/1.1 400 ");
-        // An empty line ends the head: the rest is a second request, which is none.
-        assert!(is_refused || shape == "\r\nx: a", "{shape:?}: {head}");
+        assert!(head.starts_with("HTTP/1.1 400 "), "{shape:?}: {head}");
     }
     let seen = seen.lock().unwrap();
     assert!(!seen.contains("smuggled"), "{seen}");
@@ -67,6 +64,7 @@ async fn of_a_length_and_chunks_only_one_goes_on() {
     client.write(&format!("{request}{SMUGGLED}")).await;
     client.rest().await;
     let seen = seen.lock().unwrap();
+    assert!(seen.starts_with("POST /first "), "{seen}");
     let ambiguous = seen.contains("content-length: 5") && seen.contains("transfer-encoding");
     assert!(!ambiguous, "{seen}");
     assert!(!seen.contains("content-length: 5\r\n"), "the chunks count (RFC 9112, section 6.3): {seen}");

@@ -1,9 +1,12 @@
 //! TLS to the leader's Prometheus, and who says who asks.
 
+use axum::body::Body;
+
 use super::*;
 use crate::files::Look as _;
 use crate::prometheus::access::AccessFiles;
 use crate::prometheus::access::testing::{Files, TlsPrometheus};
+use crate::proxy::CredentialsTaken;
 use crate::tls::testing::Ca;
 
 fn settings(local: Option<&TlsPrometheus>, add_credentials: bool) -> ProxySettings {
@@ -37,6 +40,23 @@ async fn the_clients_own_credentials_go_through_and_the_members_are_added_only_w
         } else {
             is(&head, 401);
         }
+    }
+}
+
+#[tokio::test]
+async fn credentials_that_were_for_the_api_give_way_to_the_members_and_stay_without_them() {
+    let ca = Ca::new();
+    let leader = TlsPrometheus::start(ca.acceptor(&["127.0.0.1"], &[], Some(&ca))).await;
+    let files = Files::new(&ca, "own");
+    for (add_credentials, expected) in [(true, Files::authorization("own")), (false, "Basic of-the-api".to_owned())] {
+        let sidecar = Sidecar::start_with(&settings(None, add_credentials), accesses(files.settings())).await;
+        sidecar.lead_at(1, format!("https://{}", leader.address));
+        let mut request =
+            http::Request::get("/").header("authorization", "Basic of-the-api").body(Body::empty()).unwrap();
+        request.extensions_mut().insert(CredentialsTaken);
+        let response = within(sidecar.proxy.handle("192.0.2.1:4711".parse().unwrap(), request)).await;
+        let body = within(axum::body::to_bytes(response.into_body(), 1024)).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&body), expected);
     }
 }
 

@@ -12,6 +12,7 @@
 //! - [`net`], [`workdir`], [`wait`], [`http`], [`procfs`], [`status`], [`exposition`]: small tools
 
 pub mod browser;
+pub mod ca;
 pub mod cluster;
 pub mod config_watch;
 pub mod dns;

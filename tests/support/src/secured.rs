@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rcgen::ExtendedKeyUsagePurpose;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Certificate, Client, Identity};
 
+use crate::ca::{Ca, swap_link};
 use crate::http;
 
 /// Passwords of the generations, with bcrypt hashes of the least cost.
@@ -41,19 +42,11 @@ impl Secured {
         let name = format!("generation-{generation}");
         let dir = self.dir.join(&name);
         std::fs::create_dir_all(&dir)?;
-        let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(Vec::new())?;
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        std::fs::write(dir.join("ca.crt"), params.self_signed(&key)?.pem())?;
-        let ca = Issuer::new(params, key);
+        let ca = Ca::new(&dir)?;
         for (file, usage) in
             [("server", ExtendedKeyUsagePurpose::ServerAuth), ("client", ExtendedKeyUsagePurpose::ClientAuth)]
         {
-            let key = KeyPair::generate()?;
-            let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()])?;
-            params.extended_key_usages = vec![usage];
-            std::fs::write(dir.join(format!("{file}.crt")), params.signed_by(&key, &ca)?.pem())?;
-            std::fs::write(dir.join(format!("{file}.key")), key.serialize_pem())?;
+            ca.issue(&dir, file, "127.0.0.1", |params| params.extended_key_usages = vec![usage])?;
         }
         std::fs::write(dir.join("basic"), format!("{USER}:{password}\n"))?;
         let file = |name: &str| dir.join(name).display().to_string();
@@ -65,9 +58,7 @@ impl Secured {
             file("ca.crt")
         );
         std::fs::write(dir.join("web.yml"), web)?;
-        let link = self.dir.join("next");
-        std::os::unix::fs::symlink(name, &link)?;
-        std::fs::rename(link, self.dir.join("current")).context("swap the link")
+        swap_link(&self.dir, "current", &name)
     }
 
     /// A file of the present generation: `ca.crt`, `client.crt`, `client.key`, `basic`, `web.yml`.

@@ -44,6 +44,11 @@ pub struct GateOptions {
     pub is_v2: bool,
 }
 
+impl GateOptions {
+    /// One target in one queue, by remote write 1.0; a request each half second.
+    pub const STEADY: Self = Self { parts: 1, batch_samples_max: 500, batch_deadline_ms: 500, shards: 1, is_v2: false };
+}
+
 /// Options of a [`super::Cluster`].
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Options {

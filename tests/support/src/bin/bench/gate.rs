@@ -54,7 +54,7 @@ pub(crate) async fn load(binary: &Path) -> Result<()> {
     let receiver = Receiver::start((Ipv4Addr::LOCALHOST, 0).into())?;
     let options = Options {
         discovery: Discovery::Static,
-        gate: Some(GateOptions { parts: 1, batch_samples_max: 500, batch_deadline_ms: 500, shards: 1, is_v2: false }),
+        gate: Some(GateOptions::STEADY),
         remote: Some(receiver.address),
         print_logs: false,
         ..Options::new("bench-load", binary)

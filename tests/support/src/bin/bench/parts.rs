@@ -15,11 +15,12 @@ const THREADS: [&str; 4] = ["group", "group-disk", "main", "gate-fence"];
 
 /// Prints the table.
 pub(crate) async fn measure(binary: &Path) -> Result<()> {
-    let gate = GateOptions { parts: 1, batch_samples_max: 500, batch_deadline_ms: 500, shards: 1, is_v2: false };
     let mut rows = Vec::new();
-    for (name, proxy, gate) in
-        [("group and role control", false, None), ("and the proxy", true, None), ("and the gate", true, Some(gate))]
-    {
+    for (name, proxy, gate) in [
+        ("group and role control", false, None),
+        ("and the proxy", true, None),
+        ("and the gate", true, Some(GateOptions::STEADY)),
+    ] {
         progress(&format!("idle members: {name}"));
         let options =
             Options { discovery: Discovery::Static, gate, print_logs: false, ..Options::new("bench-parts", binary) };

@@ -52,7 +52,7 @@ pub(crate) async fn measure(binary: &Path) -> Result<()> {
     let options = Options {
         kind: Kind::Server,
         discovery: Discovery::Static,
-        gate: Some(GateOptions { parts: 1, batch_samples_max: 500, batch_deadline_ms: 500, shards: 1, is_v2: false }),
+        gate: Some(GateOptions::STEADY),
         remote: Some(receiver.address),
         print_logs: false,
         ..Options::new("bench-starved", binary)

@@ -96,7 +96,7 @@ async fn run(keep: bool) -> Result<()> {
         discovery: Discovery::Static,
         self_contained: true,
         sample_period: SAMPLE_PERIOD,
-        gate: Some(GateOptions { parts: 1, batch_samples_max: 500, batch_deadline_ms: 500, shards: 1, is_v2: false }),
+        gate: Some(GateOptions::STEADY),
         remote: Some(receiver.address),
         print_logs: false,
         ..Options::new(LABEL, find_binary(None)?)
