@@ -166,9 +166,16 @@ impl App {
     }
 
     async fn run(mut self, signals: &mut Signals) -> anyhow::Result<()> {
+        // A preStop hook may ask first; the SIGTERM that follows is no second one then.
+        let mut is_asked = false;
         let cause = tokio::select! {
             name = signals.next() => {
                 tracing::info!(signal = name, grace = ?self.grace, "shutting down");
+                None
+            }
+            () = self.shutting_down.cancelled() => {
+                tracing::info!(grace = ?self.grace, "shutting down, as an admin request asked");
+                is_asked = true;
                 None
             }
             () = self.group.ended() => Some("the election group has ended"),
@@ -178,9 +185,15 @@ impl App {
         if let Some(cause) = cause {
             tracing::error!(cause, "shutting down");
         }
+        let second_signal = async {
+            if is_asked {
+                signals.next().await;
+            }
+            signals.next().await
+        };
         let stopped = tokio::select! {
             stopped = self.shut_down() => stopped,
-            name = signals.next() => anyhow::bail!("a second {name}: stopped without waiting"),
+            name = second_signal => anyhow::bail!("a second {name}: stopped without waiting"),
         };
         stopped?;
         if let Some(cause) = cause {

@@ -142,17 +142,19 @@ pub enum Command {
         /// Where the gate listens; `None`: off.
         gate: Option<SocketAddr>,
     },
-    /// Show the status of the running sidecar.
+    /// The flags are right; what is to be said about them nevertheless.
+    CheckFlags(Vec<String>),
+    /// Show the status of a running sidecar.
     Status {
-        /// Where it is.
-        client: ClientSettings,
-        /// As JSON.
-        json: bool,
-        /// Again each second.
-        watch: bool,
+        /// Which one.
+        whom: Whom,
+        /// How.
+        form: StatusForm,
     },
     /// Make the leader hand over.
     StepDown(ClientSettings),
+    /// Make the sidecar stop as on SIGTERM.
+    Shutdown(ClientSettings),
     /// Keep this member from leading.
     Cordon(ClientSettings),
     /// Let it lead again.
@@ -173,6 +175,32 @@ pub enum Command {
         /// Directory of the durable state.
         data_dir: PathBuf,
     },
+}
+
+/// Whose status is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// That of the sidecar on this host, at its admin address.
+    Own(SocketAddr),
+    /// That of any member, at the HOST:PORT of its API.
+    Other(String),
+}
+
+/// How a status is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusForm {
+    /// As a table or as JSON.
+    Once {
+        /// As JSON.
+        json: bool,
+    },
+    /// Again each second.
+    Watch {
+        /// As JSON.
+        json: bool,
+    },
+    /// As a verdict and an exit code.
+    Check,
 }
 
 /// What the init container needs.

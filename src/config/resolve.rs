@@ -11,8 +11,8 @@ use super::error::ConfigError;
 use super::identity::{self, Listen};
 use super::raw::{RawArgs, RawFiles, RawFlags, RawPrometheus};
 use super::{
-    ClientSettings, Command, Facts, GroupSettings, InitSettings, Settings, access, defaults, raft_tls, timing, value,
-    warnings,
+    ClientSettings, Command, Facts, GroupSettings, InitSettings, Settings, StatusForm, Whom, access, defaults,
+    raft_tls, timing, value, warnings,
 };
 use crate::api::ApiSettings;
 use crate::discovery::DiscoverySettings;
@@ -39,11 +39,26 @@ pub(super) fn command(raw: &RawArgs, facts: &Facts, check: &mut Check) -> Option
             let (source, gate) = (source(&flags.files, check), gate_address(flags, facts, check));
             Some(Command::CheckConfig { source: source?, gate: gate? })
         }
-        Some(RawCommand::Status { json, watch }) => {
-            client(flags, facts, check).map(|client| Command::Status { client, json: *json, watch: *watch })
+        Some(RawCommand::CheckFlags) => {
+            let warnings = if check.boolean("init", &flags.files.init)? {
+                init(flags, facts, check).map(|_| Vec::new())
+            } else {
+                settings(flags, facts, check).map(|settings| settings.warnings)
+            };
+            warnings.map(Command::CheckFlags)
+        }
+        Some(RawCommand::Status { json, watch, check: is_check, of }) => {
+            let form = match (is_check, watch) {
+                (true, _) => StatusForm::Check,
+                (false, true) => StatusForm::Watch { json: *json },
+                (false, false) => StatusForm::Once { json: *json },
+            };
+            let whom = client(flags, facts, check)?;
+            Some(Command::Status { whom: of.clone().map_or(Whom::Own(whom.admin), Whom::Other), form })
         }
         Some(RawCommand::StepDown) => client(flags, facts, check).map(Command::StepDown),
         Some(RawCommand::Cordon) => client(flags, facts, check).map(Command::Cordon),
+        Some(RawCommand::Shutdown) => client(flags, facts, check).map(Command::Shutdown),
         Some(RawCommand::Uncordon) => client(flags, facts, check).map(Command::Uncordon),
         Some(RawCommand::Member { command: RawMemberCommand::List }) => {
             client(flags, facts, check).map(Command::MemberList)

@@ -168,7 +168,7 @@ fn every_subcommand_says_what_it_does_to_the_disk() {
         let nested: Vec<_> = subcommand.get_subcommands().collect();
         if nested.is_empty() { leaves.push(subcommand) } else { leaves.extend(nested) }
     }
-    assert_eq!(leaves.len(), 9);
+    assert_eq!(leaves.len(), 11);
     for leaf in leaves {
         let about = leaf.get_long_about().map(ToString::to_string).unwrap_or_default();
         assert!(about.contains("disk") || about.contains("writes --output"), "{}: {about}", leaf.get_name());
