@@ -31,7 +31,7 @@ CARGO_TARGET_DIR=$(TARGET)/fuzz RUSTUP_TOOLCHAIN=nightly $(CARGO_FUZZ) fuzz run 
   -max_total_time=60 -timeout=30 -rss_limit_mb=1024 -max_len=4096 -print_final_stats=1 $(ARGS)
 endef
 
-.PHONY: help demo test test-unit test-sim test-blackbox test-cluster soak mutants bench fuzz lint deny setup
+.PHONY: help demo test test-unit test-sim test-blackbox test-chart chart-readme test-cluster soak mutants bench fuzz lint deny setup
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,8 +42,8 @@ demo: ## Three members; a sidecar killed; the remote away and a leader killed me
 	cargo build --locked --workspace $(NO_SIM)
 	$(TARGET)/debug/demo $(ARGS)
 
-test: setup lint test-unit test-sim test-blackbox deny ## Everything that CI runs; installs what it needs.
-	@echo "make test: format, clippy, docs, unit tests, simulation, black-box tests and dependency rules are done."
+test: setup lint test-unit test-sim test-blackbox test-chart deny ## Everything that CI runs; installs what it needs.
+	@echo "make test: format, clippy, docs, unit tests, simulation, black-box tests, chart and dependency rules are done."
 
 setup:
 	@tests/setup/tools rust prometheus
@@ -71,6 +71,20 @@ test-blackbox: ## The real binary, Prometheus and Chromium; PROMETHEUS=path, CHR
 	@tests/setup/tools prometheus chromium
 	cargo build --locked --workspace $(NO_SIM)
 	cargo test --locked --workspace $(NO_SIM) --test '*' -- --test-threads=$(TEST_THREADS)
+
+# Helm programs render beside the library where test-cluster has built them.
+CHECK_CHART = $(CACHE)/venv/bin/python tests/chart/check --elector $(TARGET)/debug/prometheus-elector \
+  --helm $(PEERS)/helm --helm $(PEERS)/helm4
+
+test-chart: ## Chart and examples without a cluster: rendered by Helm, held against schemas, policy and the sidecar's own flags.
+	@tests/setup/tools python
+	cargo build --locked --workspace $(NO_SIM)
+	$(CHECK_CHART)
+
+chart-readme: ## Writes the table of values into chart/README.md.
+	@tests/setup/tools python
+	cargo build --locked --workspace $(NO_SIM)
+	$(CHECK_CHART) --update
 
 deny: ## Licences, sources and bans of the dependencies.
 	@tests/setup/tools deny
