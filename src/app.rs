@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
-use elector_raft::{Eligibility, Group, GroupConfig, GroupHandle, Member, PeerSet, Timing};
+use elector_raft::{Eligibility, Group, GroupConfig, GroupHandle, Member, Observer, PeerSet, Timing};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{Api, ApiInputs, Drain, Fallback, listen};
 use crate::config::{GroupSettings, InitSettings, Settings};
 use crate::discovery::{DialResolver, Discovery};
+use crate::event_log::{EventLog, ShutdownState};
 use crate::gate::Gate;
 use crate::metrics::{GroupMetrics, Metrics, NotifierMetrics};
 use crate::prometheus::access::{AccessFiles, Accesses};
@@ -78,6 +79,7 @@ struct App {
     prometheus: Option<reqwest::Url>,
     grace: Duration,
     background: Vec<JoinHandle<()>>,
+    event_log: Option<EventLog>,
 }
 
 /// Role control at work.
@@ -105,7 +107,8 @@ impl App {
         let member = advertised(settings.group.member.clone(), &api, raft_addr);
         let (handle, mut ends) = GroupHandle::new();
         let (group_metrics, notifier) = (GroupMetrics::default(), NotifierMetrics::default());
-        ends.observer = Arc::new(group_metrics.clone());
+        let event_log = settings.event_log.map(|path| EventLog::open(&path, &member.name)).transpose()?;
+        ends.observer = observer(&group_metrics, event_log.as_ref());
         let access = AccessFiles::read(settings.access)?;
         let client = settings.role.as_ref().map(|role| local_client(role, access.accesses())).transpose()?;
         let gate = settings.gate.map(|gate| Gate::start(gate, handle.clone())).transpose()?;
@@ -133,6 +136,8 @@ impl App {
             tokio::spawn(access.follow()),
             tokio::spawn(raft_files.follow()),
         ];
+        let recorded = event_log.clone().zip(role_handle.as_ref());
+        background.extend(recorded.map(|(log, role)| tokio::spawn(log.follow_role(role.status.clone()))));
         let prometheus = settings.role.map(|role| role.notify.url);
         if let (Some(gate), Some(url), Some(client), Some(role)) = (&gate, &prometheus, client, &role_handle) {
             let role = role.status.clone();
@@ -162,10 +167,12 @@ impl App {
             prometheus,
             grace: settings.shutdown_grace,
             background,
+            event_log,
         })
     }
 
     async fn run(mut self, signals: &mut Signals) -> anyhow::Result<()> {
+        let event_log = self.event_log.clone();
         // A preStop hook may ask first; the SIGTERM that follows is no second one then.
         let mut is_asked = false;
         let cause = tokio::select! {
@@ -185,6 +192,8 @@ impl App {
         if let Some(cause) = cause {
             tracing::error!(cause, "shutting down");
         }
+        let note = |state| event_log.iter().for_each(|log| log.shutdown(state));
+        note(ShutdownState::Begun);
         let second_signal = async {
             if is_asked {
                 signals.next().await;
@@ -199,6 +208,7 @@ impl App {
         if let Some(cause) = cause {
             anyhow::bail!("{cause}");
         }
+        note(ShutdownState::Ended);
         tracing::info!("stopped");
         Ok(())
     }
@@ -242,6 +252,13 @@ async fn ended(role: Option<&mut RoleTask>) {
             let _ = (&mut role.task).await;
         }
         None => std::future::pending().await,
+    }
+}
+
+fn observer(metrics: &GroupMetrics, log: Option<&EventLog>) -> Arc<dyn Observer> {
+    match log {
+        Some(log) => Arc::new((metrics.clone(), log.clone())),
+        None => Arc::new(metrics.clone()),
     }
 }
 

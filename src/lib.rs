@@ -13,6 +13,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod discovery;
+pub mod event_log;
 mod files;
 #[cfg(fuzzing)]
 #[doc(hidden)]

@@ -246,6 +246,8 @@ pub struct Settings {
     pub shutdown_grace: Duration,
     /// Adds metrics of the process.
     pub runtime_metrics: bool,
+    /// Record of what happens, for tests.
+    pub event_log: Option<PathBuf>,
     /// Things that work but that the user should know, in plain words; logged at start.
     pub warnings: Vec<String>,
 }

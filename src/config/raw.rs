@@ -307,6 +307,10 @@ pub(super) struct RawLogs {
     /// logfmt or json
     #[arg(long, value_name = "FORMAT", default_value = defaults::LOG_FORMAT)]
     pub log_format: String,
+    /// File to which each start, change of authority, role and configuration, and shutdown is appended, as a line of JSON with the
+    /// time of CLOCK_MONOTONIC: for tests. It grows without an end [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub event_log: Option<String>,
     /// Add metrics of the process and its runtime
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
     #[arg(default_value = "false", default_missing_value = "true")]

@@ -132,6 +132,7 @@ fn settings(raw: &RawFlags, facts: &Facts, check: &mut Check) -> Option<Settings
         api,
         shutdown_grace: shutdown_grace?,
         runtime_metrics: runtime_metrics?,
+        event_log: present(raw.logs.event_log.as_deref()).map(PathBuf::from),
         warnings,
     })
 }

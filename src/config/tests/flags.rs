@@ -37,7 +37,7 @@ const REFERENCE: [(&str, Option<&str>); 27] = [
 ];
 
 /// The rest of the Lease-based tool's flags, and our own.
-const OTHERS: [(&str, Option<&str>); 39] = [
+const OTHERS: [(&str, Option<&str>); 40] = [
     ("prometheus-ca-file", None),
     ("prometheus-client-cert-file", None),
     ("prometheus-client-key-file", None),
@@ -75,6 +75,7 @@ const OTHERS: [(&str, Option<&str>); 39] = [
     ("member-removal-delay", Some("5m")),
     ("proxy-leader-wait", Some("5s")),
     ("output-mode", Some("0640")),
+    ("event-log", None),
     ("log-level", Some("info")),
     ("log-format", Some("logfmt")),
 ];
