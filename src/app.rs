@@ -48,6 +48,9 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut signals = Signals::new()?;
+        for warning in &settings.warnings {
+            tracing::warn!(%warning, "settings");
+        }
         let app = App::build(settings)?;
         app.run(&mut signals).await
     })
@@ -97,9 +100,6 @@ impl RoleTask {
 
 impl App {
     fn build(settings: Settings) -> anyhow::Result<Self> {
-        for warning in &settings.warnings {
-            tracing::warn!(%warning, "settings");
-        }
         let api = Api::bind(&settings.api)?;
         let (raft_listener, raft_addr) = listen::bind(settings.group.listen).with_context(|| {
             format!("raft-listen-address {}: cannot listen; is another process using it?", settings.group.listen)

@@ -18,7 +18,7 @@ fn leadership(term: u64, leader: &str, authority: Authority) -> Leadership {
 }
 
 fn until(clock: Clock, ns: u64) -> Authority {
-    let deadline = clock.instant + Duration::from_nanos(ns) - Duration::from_nanos(clock.ns);
+    let deadline = clock.instant + Duration::from_nanos(ns.checked_sub(clock.ns).unwrap());
     Authority::Until { deadline, suspended: Duration::ZERO }
 }
 
