@@ -19,6 +19,8 @@ SIM = --profile $(PROFILE) --package elector-raft-sim
 NO_SIM = --exclude elector-raft-sim
 SEEDS ?= 2000
 FROM ?= 1
+MUSL = $(shell uname -m)-unknown-linux-musl
+IMAGE ?= localhost/prometheus-elector:dev
 # Extra arguments of demo and benchmark, e.g. `make demo ARGS=--keep`.
 ARGS ?=
 
@@ -31,7 +33,7 @@ CARGO_TARGET_DIR=$(TARGET)/fuzz RUSTUP_TOOLCHAIN=nightly $(CARGO_FUZZ) fuzz run 
   -max_total_time=60 -timeout=30 -rss_limit_mb=1024 -max_len=4096 -print_final_stats=1 $(ARGS)
 endef
 
-.PHONY: help demo test test-unit test-sim test-blackbox test-chart chart-readme test-cluster soak mutants bench fuzz lint deny setup
+.PHONY: help demo test test-unit test-sim test-blackbox test-chart chart-readme test-cluster image soak mutants bench fuzz lint deny setup
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -97,6 +99,11 @@ test-cluster: ## Real etcd, kube-apiserver, CoreDNS: nothing but cluster DNS (ro
 	tests/cluster/peers $(PEERS) etcd kube-apiserver coredns prometheus
 	cargo build --locked --workspace $(NO_SIM)
 	tests/cluster/run --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector
+
+image: ## A static binary, its sizes, and with docker or buildah the image around it (IMAGE=name).
+	@tests/setup/tools rust musl
+	cargo build --locked --release --package prometheus-elector --target $(MUSL)
+	tests/setup/image $(TARGET)/$(MUSL)/release/prometheus-elector $(IMAGE)
 
 bench: ## Takeover times, footprint, the gate on and off, the proxy beside nginx; ARGS='--only gaps' only a part.
 	@tests/setup/tools prometheus bench
