@@ -82,6 +82,8 @@ test-chart: ## Chart and examples without a cluster: rendered by Helm, held agai
 	@tests/setup/tools python
 	cargo build --locked --workspace $(NO_SIM)
 	$(CHECK_CHART)
+	$(CACHE)/venv/bin/python tests/chart/examples --elector $(TARGET)/debug/prometheus-elector
+	$(CACHE)/venv/bin/python tests/chart/crds
 
 chart-readme: ## Writes the table of values into chart/README.md.
 	@tests/setup/tools python
@@ -94,11 +96,12 @@ deny: ## Licences, sources and bans of the dependencies.
 	$(CARGO_DENY) --locked check bans licenses sources
 	@echo "Security advisories were NOT checked here (see CONTRIBUTING.md)."
 
-test-cluster: ## Real etcd, kube-apiserver, CoreDNS: nothing but cluster DNS (root, Go).
-	@tests/setup/tools cluster
+test-cluster: ## Real etcd, kube-apiserver, CoreDNS: nothing but cluster DNS; and hosts without Kubernetes (root, Go).
+	@tests/setup/tools cluster python
 	tests/cluster/peers $(PEERS) etcd kube-apiserver coredns prometheus
 	cargo build --locked --workspace $(NO_SIM)
 	tests/cluster/run --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector
+	$(CACHE)/venv/bin/python tests/cluster/hosts --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector
 
 image: ## A static binary, its sizes, and with docker or buildah the image around it (IMAGE=name).
 	@tests/setup/tools rust musl

@@ -27,9 +27,9 @@ class Library:
         self.name = f"Helm {helm_python.helm_sdk_version().lstrip('v')} (SDK)"
         self.chart = helm_python.Chart.load(CHART)
 
-    def render(self, values):
+    def render(self, values, release=RELEASE):
         try:
-            files = self.chart.render(values, name=RELEASE, namespace=NAMESPACE)
+            files = self.chart.render(values, name=release, namespace=NAMESPACE)
         except helm_python.HelmError as error:
             raise Refused(str(error)) from error
         notes = next(text for path, text in files.items() if path.endswith("NOTES.txt"))
