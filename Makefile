@@ -81,9 +81,9 @@ CHECK_CHART = $(CACHE)/venv/bin/python tests/chart/check --elector $(TARGET)/deb
 test-chart: ## Chart and examples without a cluster: rendered by Helm, held against schemas, policy and the sidecar's own flags.
 	@tests/setup/tools python
 	cargo build --locked --workspace $(NO_SIM)
-	$(CHECK_CHART)
+	$(CHECK_CHART) --custom-resources $(TARGET)/custom-resources.yaml
 	$(CACHE)/venv/bin/python tests/chart/examples --elector $(TARGET)/debug/prometheus-elector
-	$(CACHE)/venv/bin/python tests/chart/crds
+	$(CACHE)/venv/bin/python tests/chart/crds $(TARGET)/custom-resources.yaml
 
 chart-readme: ## Writes the table of values into chart/README.md.
 	@tests/setup/tools python
