@@ -37,7 +37,7 @@ const REFERENCE: [(&str, Option<&str>); 27] = [
 ];
 
 /// The rest of the Lease-based tool's flags, and our own.
-const OTHERS: [(&str, Option<&str>); 39] = [
+const OTHERS: [(&str, Option<&str>); 40] = [
     ("prometheus-ca-file", None),
     ("prometheus-client-cert-file", None),
     ("prometheus-client-key-file", None),
@@ -71,6 +71,7 @@ const OTHERS: [(&str, Option<&str>); 39] = [
     ("advertise-prometheus-url", None),
     ("advertise-api-url", None),
     ("witness", Some("false")),
+    ("pod-leader-label", Some("false")),
     ("admin-listen-address", Some("127.0.0.1:9097")),
     ("member-removal-delay", Some("5m")),
     ("proxy-leader-wait", Some("5s")),
