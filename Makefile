@@ -52,6 +52,8 @@ lint: ## Format, the rules of this repository, clippy and rustdoc, with every wa
 	cargo fmt --all --check
 	cargo test --locked --package prometheus-elector --test tidy
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	@# Without kube: the flag that needs it is refused.
+	cargo clippy --locked --package prometheus-elector --no-default-features -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --document-private-items
 
 test-unit: ## Tests inside the crates, and those in documentation.
@@ -83,6 +85,7 @@ test-cluster: ## Real etcd, kube-apiserver, CoreDNS: nothing but cluster DNS (ro
 	tests/cluster/peers $(PEERS) etcd kube-apiserver coredns prometheus
 	cargo build --locked --workspace $(NO_SIM)
 	tests/cluster/run --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector
+	tests/cluster/leader_label --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector
 
 bench: ## Takeover times, footprint, the gate on and off, the proxy beside nginx; ARGS='--only gaps' only a part.
 	@tests/setup/tools prometheus bench

@@ -137,7 +137,7 @@ def remove_leftovers():
         if len(parts) < 3 or parts[0] != "pe" or not parts[1].isdigit():
             return False
         try:
-            return b"tests/cluster/run" not in Path("/proc", parts[1], "cmdline").read_bytes()
+            return b"tests/cluster/" not in Path("/proc", parts[1], "cmdline").read_bytes()
         except OSError:
             return True
 
