@@ -80,7 +80,7 @@ deny: ## Licences, sources and bans of the dependencies.
 	$(CARGO_DENY) --locked check bans licenses sources
 	@echo "Security advisories were NOT checked here (see CONTRIBUTING.md)."
 
-test-cluster: ## Real etcd, kube-apiserver, CoreDNS: nothing but cluster DNS (root, Go).
+test-cluster: ## Real etcd, kube-apiserver, CoreDNS: nothing but cluster DNS, and the label of the leader (root, Go).
 	@tests/setup/tools cluster
 	tests/cluster/peers $(PEERS) etcd kube-apiserver coredns prometheus
 	cargo build --locked --workspace $(NO_SIM)

@@ -38,8 +38,9 @@ const LABEL: &str = "prometheus-elector/role";
 /// Why the Kubernetes API cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "pod-leader-label: {cause}; the flag needs a pod with a service account's token, ca.crt and namespace in \
-     /var/run/secrets/kubernetes.io/serviceaccount (the chart's podLeaderLabel.enabled=true mounts them), or take it away"
+    "pod-leader-label: {cause}; the flag needs a pod of Kubernetes ($KUBERNETES_SERVICE_HOST and _PORT) with a service account's \
+     token, ca.crt and namespace in /var/run/secrets/kubernetes.io/serviceaccount (the chart's podLeaderLabel.enabled=true mounts \
+     them); or take it away"
 )]
 pub(crate) struct NoKubernetes {
     cause: String,

@@ -125,8 +125,8 @@ pub(super) struct State {
     pub(super) led_term: Option<u64>,
     /// The Event that is to be written.
     pub(super) elected: Option<Elected>,
-    /// It is on its way.
-    pub(super) recording: bool,
+    /// The Event on its way.
+    pub(super) recording: Option<Elected>,
     pub(super) records: Attempts,
     /// The process goes away: the end, at the latest.
     pub(super) end_by: Option<Instant>,
@@ -146,7 +146,7 @@ impl State {
             patches: Attempts::default(),
             led_term: None,
             elected: None,
-            recording: false,
+            recording: None,
             records: Attempts::default(),
             end_by: None,
             status: PodLabelStatus::default(),

@@ -59,8 +59,7 @@ fn want(state: &mut State, now: Now) {
     if leads && state.led_term != Some(term) {
         state.led_term = Some(term);
         state.elected = Some(Elected { term, note: note(state) });
-        state.records.failures = 0;
-        state.records.retry_at = None;
+        state.records.start_anew();
     }
     let leader = state.leadership.leader.as_ref().filter(|leader| !leader.member.witness);
     if let Some(leader) = leader.filter(|leader| state.last_leader.as_ref() != Some(&leader.member.name)) {
@@ -85,10 +84,10 @@ fn act(state: &mut State, now: Instant, actions: &mut Vec<Action>) {
     }
     if may_record(state)
         && state.records.due(now)
-        && let (Some(elected), Some(applied)) = (&state.elected, &state.applied)
+        && let Some(elected) = state.elected.take()
     {
-        state.recording = true;
-        actions.push(Action::Record(elected.clone(), applied.uid.clone()));
+        state.recording = Some(elected.clone());
+        actions.push(Action::Record(elected, state.applied.as_ref().and_then(|applied| applied.uid.clone())));
     }
     let said = state.patching.is_none() && in_force(state);
     if state.end_by.is_some_and(|end| said || now >= end) {
@@ -102,7 +101,7 @@ fn in_force(state: &State) -> bool {
 
 /// The Event follows the label: who may not set that is not asked to write this either, and the patch tells the pod's uid.
 fn may_record(state: &State) -> bool {
-    state.elected.is_some() && !state.recording && state.wanted == Label::Leader && in_force(state)
+    state.elected.is_some() && state.recording.is_none() && state.wanted == Label::Leader && in_force(state)
 }
 
 fn labelled(state: &mut State, result: Result<Option<String>, Failure>, now: Instant, actions: &mut Vec<Action>) {
@@ -134,17 +133,19 @@ fn labelled(state: &mut State, result: Result<Option<String>, Failure>, now: Ins
 }
 
 fn recorded(state: &mut State, result: Result<(), Failure>, now: Instant, actions: &mut Vec<Action>) {
-    state.recording = false;
+    let Some(elected) = state.recording.take() else { return };
     count(&mut state.status.event, &result);
     let Err(failure) = result else {
         state.records = Attempts::default();
-        state.elected = None;
         return;
     };
     let pause = state.records.fail(now);
-    let given_up = failure.forbidden || state.records.failures >= RECORD_ATTEMPTS_MAX;
-    if given_up {
-        state.elected = None;
+    let overtaken = state.elected.is_some();
+    let given_up = overtaken || failure.forbidden || state.records.failures >= RECORD_ATTEMPTS_MAX;
+    if overtaken {
+        state.records.start_anew();
+    } else if !given_up {
+        state.elected = Some(elected);
     }
     let what = "cannot write the Event about the pod's election";
     let remedy = "give the pod's service account the verb create on events in the group events.k8s.io (the chart's \
@@ -154,6 +155,12 @@ fn recorded(state: &mut State, result: Result<(), Failure>, now: Instant, action
 }
 
 impl Attempts {
+    /// For something else; what was warned about stays so.
+    fn start_anew(&mut self) {
+        self.failures = 0;
+        self.retry_at = None;
+    }
+
     /// Returns the pause until the next one.
     fn fail(&mut self, now: Instant) -> Duration {
         let pause = RETRY_MIN.saturating_mul(2_u32.saturating_pow(self.failures)).min(RETRY_MAX);
