@@ -3,7 +3,8 @@
 //! ```text
 //! start:    bind API, admin and Raft sockets -> role control writes the follower configuration -> group -> everything else
 //! shutdown: not ready -> (a covered member is waited for) -> follower configuration in force, the gate gives way, leadership
-//!           handed over -> open requests finish -> Prometheus has stopped -> the gate's listener ends -> group stops
+//!           handed over -> open requests finish, the pod's label says follower -> Prometheus has stopped -> the gate's
+//!           listener ends -> group stops
 //! ```
 //!
 //! Two runtimes: the group has a thread of its own; everything else shares this one (DESIGN.md, "The pieces").

@@ -38,6 +38,7 @@ mod without {
     use crate::config::PodSettings;
     use crate::metrics::Metrics;
 
+    #[expect(clippy::unnecessary_wraps, reason = "the one with Kubernetes can fail")]
     pub(in crate::app) fn build(_: Option<&PodSettings>, _: &GroupHandle) -> Result<Option<Infallible>, Infallible> {
         Ok(None)
     }

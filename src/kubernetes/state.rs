@@ -30,7 +30,7 @@ impl Label {
 /// Something happened.
 #[derive(Clone, Debug)]
 pub(super) enum Input {
-    /// Nothing but time: [`State::wake_at`] has come.
+    /// Nothing but time: [`super::step::wake_at`] has come.
     Tick,
     /// The group's view of leadership changed, or this member's authority was renewed.
     Leadership(Leadership),

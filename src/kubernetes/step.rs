@@ -9,11 +9,11 @@ use super::state::{Action, Applied, Attempts, Elected, Failure, Input, Label, St
 use crate::metrics::RequestCounts;
 
 /// Pause after the first failure; it doubles with each further one.
-pub(super) const RETRY_MIN: Duration = Duration::from_millis(500);
+const RETRY_MIN: Duration = Duration::from_millis(500);
 /// Longest pause: a right that is granted later shows within this. Three members cost an API server nothing with it.
 const RETRY_MAX: Duration = Duration::from_secs(30);
 /// The label is said again after this long: an API server writes nothing for a patch that changes nothing.
-pub(super) const REASSERT_PERIOD: Duration = Duration::from_mins(1);
+const REASSERT_PERIOD: Duration = Duration::from_mins(1);
 /// An Event is news: after this many failures it is old.
 const RECORD_ATTEMPTS_MAX: u32 = 3;
 /// Longest time that a shutdown waits for the label.
