@@ -54,6 +54,8 @@ lint: ## Format, the rules of this repository, clippy and rustdoc, with every wa
 	cargo fmt --all --check
 	cargo test --locked --package prometheus-elector --test tidy
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	@# Without kube: the flag that needs it is refused.
+	cargo clippy --locked --package prometheus-elector --no-default-features -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --document-private-items
 
 test-unit: ## Tests inside the crates, and those in documentation.
@@ -96,11 +98,12 @@ deny: ## Licences, sources and bans of the dependencies.
 	$(CARGO_DENY) --locked check bans licenses sources
 	@echo "Security advisories were NOT checked here (see CONTRIBUTING.md)."
 
-test-cluster: ## Real etcd, kube-apiserver, CoreDNS: nothing but cluster DNS; and hosts without Kubernetes (root, Go).
+test-cluster: ## Real etcd, kube-apiserver, CoreDNS: nothing but cluster DNS, the label of the leader; hosts without Kubernetes (root, Go).
 	@tests/setup/tools cluster python
 	tests/cluster/peers $(PEERS) etcd kube-apiserver coredns prometheus
 	cargo build --locked --workspace $(NO_SIM)
 	tests/cluster/run --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector
+	tests/cluster/leader_label --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector
 	$(CACHE)/venv/bin/python tests/cluster/hosts --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector
 
 image: ## A static binary, its sizes, and with docker or buildah the image around it (IMAGE=name).

@@ -3,12 +3,14 @@
 //! ```text
 //! start:    bind API, admin and Raft sockets -> role control writes the follower configuration -> group -> everything else
 //! shutdown: not ready -> (a covered member is waited for) -> follower configuration in force, the gate gives way, leadership
-//!           handed over -> open requests finish -> Prometheus has stopped -> the gate's listener ends -> group stops
+//!           handed over -> open requests finish, the pod's label says follower -> Prometheus has stopped -> the gate's
+//!           listener ends -> group stops
 //! ```
 //!
 //! Two runtimes: the group has a thread of its own; everything else shares this one (DESIGN.md, "The pieces").
 
 mod gate;
+mod pod_label;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -73,7 +75,8 @@ pub fn init(settings: &InitSettings) -> anyhow::Result<()> {
 struct App {
     group: Group,
     handle: GroupHandle,
-    role: Option<RoleTask>,
+    role: Option<Stoppable>,
+    pod_label: Option<Stoppable>,
     api: JoinHandle<()>,
     shutting_down: CancellationToken,
     drain: Drain,
@@ -85,16 +88,16 @@ struct App {
     event_log: Option<EventLog>,
 }
 
-/// Role control at work.
-struct RoleTask {
+/// A task that ends some time after it was asked to.
+struct Stoppable {
     task: JoinHandle<()>,
     shutdown: CancellationToken,
 }
 
-impl RoleTask {
-    fn start(controller: RoleController) -> Self {
+impl Stoppable {
+    fn start<T: Future<Output = ()> + Send + 'static>(run: impl FnOnce(CancellationToken) -> T) -> Self {
         let shutdown = CancellationToken::new();
-        Self { task: tokio::spawn(controller.run(shutdown.clone())), shutdown }
+        Self { task: tokio::spawn(run(shutdown.clone())), shutdown }
     }
 }
 
@@ -109,6 +112,7 @@ impl App {
         let (group_metrics, notifier) = (GroupMetrics::default(), NotifierMetrics::default());
         let event_log = settings.event_log.map(|path| EventLog::open(&path, &member.name)).transpose()?;
         ends.observer = observer(&group_metrics, event_log.as_ref());
+        let pod_label = pod_label::build(settings.pod.as_ref(), &handle)?;
         let access = AccessFiles::read(settings.access)?;
         let client = settings.role.as_ref().map(|role| local_client(role, access.accesses())).transpose()?;
         let gate = settings.gate.map(|gate| Gate::start(gate, handle.clone())).transpose()?;
@@ -129,6 +133,7 @@ impl App {
         register_parts(&mut metrics, gate.as_ref(), &raft_files_status, settings.runtime_metrics);
         let fallback =
             settings.proxy.map(|proxy| build_proxy(&proxy, &handle, dns_server, access.accesses(), &mut metrics));
+        let pod_label = pod_label.map(|label| pod_label::start(label, &mut metrics));
         let metrics = Arc::new(metrics);
         let mut background = vec![
             tokio::spawn(discovery.run(CancellationToken::new())),
@@ -149,9 +154,7 @@ impl App {
             group: handle.clone(),
             role: role_handle,
             metrics,
-            warnings: Arc::new(move || {
-                [&settings.warnings[..], &raft_files_status.warnings(SystemTime::now())].concat()
-            }),
+            warnings: warnings(settings.warnings, raft_files_status),
             shutting_down: shutting_down.clone(),
             fallback,
             gate: gate.clone(),
@@ -159,7 +162,8 @@ impl App {
         Ok(Self {
             group,
             handle,
-            role: role.map(RoleTask::start),
+            role: role.map(|controller| Stoppable::start(|shutdown| controller.run(shutdown))),
+            pod_label,
             api: tokio::spawn(api.serve(inputs, drain.clone(), settings.shutdown_grace)),
             shutting_down,
             drain,
@@ -222,6 +226,9 @@ impl App {
         if tokio::time::timeout_at(handover_until, handover).await.is_err() {
             tracing::warn!("the handover was not done in time; another member takes over when the lease ends");
         }
+        if let Some(label) = &self.pod_label {
+            label.shutdown.cancel();
+        }
         self.drain.public.cancel();
         if let (Some(gate), Some(url)) = (&self.gate, &self.prometheus) {
             gate::outlive_prometheus(gate, url, deadline - self.grace / LISTENER_SHARE).await;
@@ -229,6 +236,10 @@ impl App {
         self.drain.admin.cancel();
         if tokio::time::timeout_at(deadline, self.api).await.is_err() {
             tracing::warn!("open requests were cut at the end of the grace delay");
+        }
+        if let Some(label) = self.pod_label {
+            // It has had its second beside the rest.
+            let _ = label.task.await;
         }
         for task in self.background {
             task.abort();
@@ -246,7 +257,7 @@ fn log_start(member: &Member, api: &Api, raft: SocketAddr) {
     );
 }
 
-async fn ended(role: Option<&mut RoleTask>) {
+async fn ended(role: Option<&mut Stoppable>) {
     match role {
         Some(role) => {
             let _ = (&mut role.task).await;
@@ -271,6 +282,11 @@ fn register_parts(metrics: &mut Metrics, gate: Option<&Gate>, files: &RaftFilesS
     if process {
         metrics.register_process();
     }
+}
+
+/// What the status warns of.
+fn warnings(settings: Vec<String>, files: RaftFilesStatus) -> Arc<dyn Fn() -> Vec<String> + Send + Sync> {
+    Arc::new(move || [&settings[..], &files.warnings(SystemTime::now())].concat())
 }
 
 /// The client for the own Prometheus.
@@ -298,7 +314,7 @@ fn build_role(
 }
 
 /// Role control puts the follower configuration in force, then hands over; a witness only hands over.
-async fn give_up_leadership(role: Option<RoleTask>, group: &GroupHandle) {
+async fn give_up_leadership(role: Option<Stoppable>, group: &GroupHandle) {
     match role {
         Some(role) if !role.task.is_finished() => {
             role.shutdown.cancel();

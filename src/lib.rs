@@ -10,6 +10,7 @@
 
 pub mod api;
 pub mod app;
+mod cause;
 pub mod cli;
 pub mod config;
 pub mod discovery;
@@ -20,6 +21,8 @@ mod files;
 pub mod fuzzing;
 pub mod gate;
 mod hop_by_hop;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 pub mod metrics;
 pub mod prometheus;
 pub mod proxy;

@@ -20,6 +20,7 @@ mod gate;
 mod help;
 mod identity;
 pub mod logging;
+mod pod;
 mod raft_tls;
 mod raw;
 mod resolve;
@@ -73,8 +74,11 @@ impl Environment {
 /// The part of [`Environment`] that settings are made from.
 struct Facts {
     pod_name: Option<String>,
+    pod_namespace: Option<String>,
     host: HostNames,
     look_up: fn(&str) -> Option<IpAddr>,
+    /// This binary can speak to the Kubernetes API.
+    kubernetes: bool,
     unknown_variables: Vec<String>,
 }
 
@@ -89,11 +93,16 @@ pub fn parse(
     let program = std::iter::once(env!("CARGO_PKG_NAME").to_owned());
     let matches = help::command().try_get_matches_from(program.chain(normalized.arguments));
     let raw = matches.and_then(|matches| raw::RawArgs::from_arg_matches(&matches)).map_err(UsageError::Arguments)?;
-    let pod_name = environment.variables.iter().find(|(name, _)| name == "POD_NAME");
+    let variable = |wanted: &str| {
+        let found = environment.variables.iter().find(|(name, _)| name == wanted);
+        found.map(|(_, value)| value.to_string_lossy().into_owned())
+    };
     let facts = Facts {
-        pod_name: pod_name.map(|(_, value)| value.to_string_lossy().into_owned()),
+        pod_name: variable("POD_NAME"),
+        pod_namespace: variable("POD_NAMESPACE"),
         host: environment.host.clone(),
         look_up: environment.look_up,
+        kubernetes: cfg!(feature = "kubernetes"),
         unknown_variables: warnings::unknown_variables(&environment.variables),
     };
     let mut check = check::Check::new(&normalized.origins);
@@ -238,6 +247,8 @@ pub struct Settings {
     pub gate: Option<GateSettings>,
     /// Access to Prometheus, the own and the leader's.
     pub access: AccessSettings,
+    /// The own pod, whose label tells what this member is; `None`: the Kubernetes API is left alone.
+    pub pod: Option<PodSettings>,
     /// The leader proxy; `None`: off.
     pub proxy: Option<ProxySettings>,
     /// API and admin listeners.
@@ -250,6 +261,17 @@ pub struct Settings {
     pub event_log: Option<PathBuf>,
     /// Things that work but that the user should know, in plain words; logged at start.
     pub warnings: Vec<String>,
+}
+
+/// The own pod (`--pod-leader-label`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodSettings {
+    /// Its name.
+    pub name: String,
+    /// Its namespace; `None`: the one that the service account's files name.
+    pub namespace: Option<String>,
+    /// This member is a witness.
+    pub witness: bool,
 }
 
 /// Settings of the election group.

@@ -224,6 +224,11 @@ pub(super) struct RawMember {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
     #[arg(default_value = "false", default_missing_value = "true")]
     pub witness: String,
+    /// Keep the label prometheus-elector/role of the own pod at leader, follower or witness, for a Service that selects the
+    /// leader, and write an Event when this member becomes it. Needs a service account's token and a Role
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_value = "false", default_missing_value = "true")]
+    pub pod_leader_label: String,
 }
 
 #[derive(Debug, clap::Args)]

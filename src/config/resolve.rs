@@ -11,7 +11,7 @@ use super::error::ConfigError;
 use super::identity::{self, Listen};
 use super::raw::{RawArgs, RawFiles, RawFlags, RawPrometheus};
 use super::{
-    ClientSettings, Command, Facts, GroupSettings, InitSettings, Settings, StatusForm, Whom, access, defaults,
+    ClientSettings, Command, Facts, GroupSettings, InitSettings, Settings, StatusForm, Whom, access, defaults, pod,
     raft_tls, timing, value, warnings,
 };
 use crate::api::ApiSettings;
@@ -104,6 +104,7 @@ fn settings(raw: &RawFlags, facts: &Facts, check: &mut Check) -> Option<Settings
     };
     let gate = super::gate::resolve(raw, data_dir.as_deref(), witness?, check);
     let proxy = proxy(raw, witness?, check);
+    let pod = pod::resolve(&raw.member, facts, witness?, check);
     let tls = raft_tls::resolve(&raw.group, check);
     let ((api, listen), identity, timing, tls) = (api?, identity?, timing?, tls?);
     let token_file = present(raw.group.raft_token_file.as_deref()).map(PathBuf::from);
@@ -128,6 +129,7 @@ fn settings(raw: &RawFlags, facts: &Facts, check: &mut Check) -> Option<Settings
         role: role?,
         gate: gate?,
         access: access?,
+        pod: pod?,
         proxy,
         api,
         shutdown_grace: shutdown_grace?,

@@ -100,12 +100,12 @@ class Cluster:
     def spawn(self, name, *arguments):
         return self.world.spawn(name, self.namespace, [self.peers / name, *arguments])
 
-    def request(self, method, path, body=None, content_type="application/json"):
-        """One API request as administrator: the decoded answer, or `Refused`."""
+    def request(self, method, path, body=None, content_type="application/json", token="admin-token"):
+        """One API request, as administrator by default: the decoded answer, or `Refused`."""
         connection = http.client.HTTPSConnection(GATEWAY, 6443, timeout=10, context=ssl._create_unverified_context())
         if isinstance(body, dict):
             body = json.dumps(body)
-        headers = {"Authorization": "Bearer admin-token", "Content-Type": content_type, "Accept": "application/json"}
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": content_type, "Accept": "application/json"}
         try:
             connection.request(method, path, body, headers)
             answer = connection.getresponse()

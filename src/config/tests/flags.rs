@@ -71,6 +71,7 @@ const OTHERS: [(&str, Option<&str>); 40] = [
     ("advertise-prometheus-url", None),
     ("advertise-api-url", None),
     ("witness", Some("false")),
+    ("pod-leader-label", Some("false")),
     ("admin-listen-address", Some("127.0.0.1:9097")),
     ("member-removal-delay", Some("5m")),
     ("proxy-leader-wait", Some("5s")),
