@@ -37,7 +37,7 @@ const REFERENCE: [(&str, Option<&str>); 27] = [
 ];
 
 /// The rest of the Lease-based tool's flags, and our own.
-const OTHERS: [(&str, Option<&str>); 40] = [
+const OTHERS: [(&str, Option<&str>); 41] = [
     ("prometheus-ca-file", None),
     ("prometheus-client-cert-file", None),
     ("prometheus-client-key-file", None),
