@@ -122,7 +122,8 @@ fn help_names_topic_variable_and_default_of_every_flag_and_fits_a_terminal() {
 }
 
 /// Paths and file names, of which any text may be one, and flags that do nothing.
-const ANY_TEXT: [&str; 16] = [
+const ANY_TEXT: [&str; 17] = [
+    "event-log",
     "api-web-config-file",
     "config",
     "output",
