@@ -1,0 +1,42 @@
+"""How a scenario is performed: one step after the other, a line for each; the first failure ends it and shows the logs."""
+
+import time
+
+from world import World
+
+LOG_SECONDS = 90  # of a failed run those logs are shown that were written to within this time
+
+
+def perform(scenario, steps, *arguments):
+    """Makes `scenario(world, *arguments)`, performs its steps, prints the result. Returns the exit code."""
+    passed = 0
+    try:
+        with World() as world:
+            performer = scenario(world, *arguments)
+            for step in steps:
+                name = step.__name__.replace("_", " ")
+                start = time.monotonic()
+                try:
+                    report = step(performer)
+                except Exception as error:
+                    print(f"FAILED  {name}\n  {type(error).__name__}: {error}", flush=True)
+                    show_logs(world, performer.cluster.namespace)
+                    raise
+                passed += 1
+                took = f"{time.monotonic() - start:.1f} s"
+                print(f"ok      {name} ({took}{': ' + report if report else ''})", flush=True)
+    except Exception:
+        print(f"\n{passed} passed, 1 failed, {len(steps) - passed - 1} skipped")
+        return 1
+    print(f"\n{passed} passed, 0 failed")
+    return 0
+
+
+def show_logs(world, control_plane):
+    """The last lines of every program that said something lately; of the control plane a few."""
+    last = {process.log: process for process in world.processes}  # a restarted program goes on with its log
+    for log, process in last.items():
+        if log.stat().st_mtime > time.time() - LOG_SECONDS:
+            state = "running" if process.alive else f"ended with {process.popen.returncode}"
+            lines = 5 if process.namespace == control_plane else 25
+            print(f"  {process.name} ({state}):\n{process.tail(lines)}", flush=True)
