@@ -68,11 +68,15 @@ class Api:
     def delete(self, kind, name):
         return self.request("DELETE", self.path(kind, name))
 
-    def create(self, manifest, dry_run=False):
-        """Creates every object of a YAML manifest with strict field validation, and returns them as stored."""
+    def create(self, path, document, dry_run=False):
+        """Creates the object of a YAML document with strict field validation, and returns it as stored."""
         query = "?fieldValidation=Strict" + ("&dryRun=All" if dry_run else "")
+        return self.request("POST", path + query, document.encode(), "application/yaml")
+
+    def create_all(self, manifest):
+        """Creates every object of a YAML manifest."""
         return [
-            self.request("POST", self.path(kind, namespace=namespace) + query, document.encode(), "application/yaml")
+            self.create(self.path(kind, namespace=namespace), document)
             for kind, namespace, document in documents(manifest)
         ]
 

@@ -59,7 +59,7 @@ def wait_for_leader(members, seconds):
 
 def wait_for_one_writer(leader, replicas, seconds=30):
     """Until the leader's gate, and that of no other replica, passes remote writes on."""
-    wanted = [replica is leader for replica in replicas]
+    wanted = [replica.name == leader.name for replica in replicas]
     what = f"only {leader.name} of {[replica.name for replica in replicas]} passes remote writes on"
     eventually(what, seconds, lambda: [replica.ships() for replica in replicas] == wanted)
 
@@ -67,5 +67,5 @@ def wait_for_one_writer(leader, replicas, seconds=30):
 def is_voter(leader, member):
     """Whether `member` is a voter for the leader, which has just heard it, and settled in its own eyes."""
     seen, own = leader.seen(member.name), member.group()
-    heard = member is leader or seen["last_contact_ms"] is not None and seen["last_contact_ms"] < 2000
+    heard = member.name == leader.name or seen["last_contact_ms"] is not None and seen["last_contact_ms"] < 2000
     return seen["kind"] in ("voter", "witness") and heard and own["settled"] and own["leader"] == leader.name

@@ -10,7 +10,7 @@ class PodNetwork:
     """Namespace `<run>-<name>`; its end of the cable is eth0, the bridge's is `name`."""
 
     def __init__(self, world, name):
-        self.world = world
+        self.world, self.address = world, None
         self.namespace = world.namespace(name)
         self.hosts, self.resolv = (Path("/etc/netns", self.namespace, file) for file in ("hosts", "resolv.conf"))
         ip("link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", self.namespace)
@@ -19,6 +19,7 @@ class PodNetwork:
 
     def configure(self, address, names, kubernetes_namespace):
         """Gives the pod its address, in the place of the one before, and its names."""
+        self.address = address
         ip("-n", self.namespace, "addr", "flush", "dev", "eth0")
         ip("-n", self.namespace, "addr", "add", f"{address}/{PREFIX}", "dev", "eth0")
         search = f"search {kubernetes_namespace}.svc.cluster.local svc.cluster.local cluster.local"
