@@ -78,11 +78,12 @@ deny: ## Licences, sources and bans of the dependencies.
 	$(CARGO_DENY) --locked check bans licenses sources
 	@echo "Security advisories were NOT checked here (see CONTRIBUTING.md)."
 
-test-cluster: ## Real etcd, kube-apiserver, CoreDNS: nothing but cluster DNS (root, Go).
+test-cluster: ## Real Kubernetes control plane: nothing but cluster DNS; the chart and the examples (root, Go).
 	@tests/setup/tools cluster
-	tests/cluster/peers $(PEERS) etcd kube-apiserver coredns prometheus
+	tests/cluster/peers $(PEERS)
 	cargo build --locked --workspace $(NO_SIM)
 	tests/cluster/run --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector
+	tests/cluster/chart --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector
 
 bench: ## Takeover times, footprint, the gate on and off, the proxy beside nginx; ARGS='--only gaps' only a part.
 	@tests/setup/tools prometheus bench

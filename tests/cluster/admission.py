@@ -1,4 +1,5 @@
-"""Whether the API server admits the examples, and the pods that their workloads make, under Pod Security "restricted"."""
+"""Whether the API server admits the examples, and the pods that their workloads make, under Pod Security
+"restricted"."""
 
 import subprocess
 from collections import Counter
@@ -25,7 +26,8 @@ class Examples:
                 yield str(path), path.read_text()
 
     def _run(self, program, *arguments):
-        done = subprocess.run([self.peers / program, *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        command = [self.peers / program, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         assert done.returncode == 0, f"{program} {' '.join(map(str, arguments))}: {done.stderr}"
         return done.stdout
 
@@ -61,7 +63,8 @@ def create_pod(api, workload, **overrides):
     claims = [claim["metadata"]["name"] for claim in workload["spec"].get("volumeClaimTemplates", [])]
     volumes = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in claims]
     spec = {**template["spec"], "volumes": template["spec"].get("volumes", []) + volumes}
-    spec |= {"serviceAccountName": "default", "serviceAccount": "default", **overrides}  # its own is not there in a dry run
+    # Its own account is not there after a dry run.
+    spec |= {"serviceAccountName": "default", "serviceAccount": "default", **overrides}
     pod = {"metadata": {"name": "judged", "labels": template["metadata"]["labels"]}, "spec": spec}
     path = api.path("Pod", namespace=workload["metadata"]["namespace"]) + "?dryRun=All"
     api.request("POST", path, pod)

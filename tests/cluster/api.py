@@ -1,4 +1,5 @@
-"""Requests to the Kubernetes API server as administrator. Kinds are found as kubectl finds them: the server lists them."""
+"""Requests to the Kubernetes API server as administrator. Kinds are found as kubectl finds them: the server lists
+them."""
 
 import http.client
 import json
@@ -49,8 +50,8 @@ class Api:
         return f"{group}{scope}/{plural}" + (f"/{name}" if name else "")
 
     def _discover(self):
-        versions = [f"/apis/{group['preferredVersion']['groupVersion']}" for group in self.request("GET", "/apis")["groups"]]
-        for group in ["/api/v1", *versions]:
+        groups = self.request("GET", "/apis")["groups"]
+        for group in ["/api/v1", *(f"/apis/{found['preferredVersion']['groupVersion']}" for found in groups)]:
             for resource in self.request("GET", group)["resources"]:
                 if "/" not in resource["name"]:
                     self._kinds.setdefault(resource["kind"], (group, resource["name"], resource["namespaced"]))
@@ -82,7 +83,8 @@ class Api:
 
 
 def documents(manifest):
-    """Of each object in a YAML manifest: kind, namespace or None, text. No YAML parser: the standard library has none."""
+    """Of each object in a YAML manifest: kind, namespace or None, text. No YAML parser: the standard library has
+    none."""
     for document in re.split(r"(?m)^---.*$", manifest):
         if kind := re.search(r"(?m)^kind: (\w+)\s*$", document):
             namespace = re.search(r"(?ms)^metadata:$(?:\n +\S[^\n]*)*?\n  namespace: (\S+)", document)

@@ -18,8 +18,8 @@ Answer = collections.namedtuple("Answer", "began seconds error")  # monotonic; e
 class Client:
     """Asks the Service `name` at the ready addresses of its EndpointSlices, in turn: there is no virtual address here.
 
-    Only a refused connection is tried again at another address, because a Service sends a client there for a moment after
-    a pod has ended. Everything else that is no answer is an error."""
+    Only a refused connection is tried again at another address, because a Service sends a client there for a moment
+    after a pod has ended. Everything else that is no answer is an error."""
 
     def __init__(self, api, name):
         self.api, self.name = api, name
@@ -86,8 +86,8 @@ class Client:
             lasted = failed[-1].began + failed[-1].seconds - failed[0].began
             errors = sorted({answer.error for answer in failed})
             raise AssertionError(f"{len(failed)} of {len(answers)} queries failed, within {lasted:.1f} s: {errors}")
-        longest = max((answer.seconds for answer in answers), default=0)
-        return f"{len(answers)} queries, longest {longest * 1000:.0f} ms, {self.refusals} refused connections tried again"
+        longest_ms = max((answer.seconds for answer in answers), default=0) * 1000
+        return f"{len(answers)} queries, longest {longest_ms:.0f} ms, {self.refusals} refused connections tried again"
 
 
 def ask(address, port):

@@ -1,5 +1,6 @@
-"""A real Kubernetes API and a real cluster DNS, without nodes: etcd, kube-apiserver, CoreDNS, and by choice the controllers,
-in one namespace. Without controllers the test writes the EndpointSlices, as the endpoint controller would."""
+"""A real Kubernetes API and a real cluster DNS, without nodes: etcd, kube-apiserver, CoreDNS, and by choice the
+controllers, in one namespace. Without controllers the test writes the EndpointSlices, as the endpoint controller
+would."""
 
 import subprocess
 from pathlib import Path

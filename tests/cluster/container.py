@@ -17,14 +17,13 @@ BACKOFF_SECONDS, BACKOFF_SECONDS_MAX = 10, 300  # the kubelet's own; the first r
 class Container:
     """Runs in a thread of its own, because a process dies with the thread that started it.
 
-        creating ──► running ──► terminated            (its policy wants no restart, or the pod is ending)
-                        ▲ └──► waiting (back-off) ──┐
-                        └───────────────────────────┘
+    creating ──► running ──► terminated            (its policy wants no restart, or the pod is ending)
+                    ▲ └──► waiting (back-off) ──┐
+                    └───────────────────────────┘
     """
 
-    def __init__(self, name, spec, policy, sandbox, world, note):
-        self.full_name, self.spec, self.policy = name, spec, policy
-        self.sandbox, self.world, self.note = sandbox, world, note
+    def __init__(self, node, name, spec, policy, sandbox):
+        self.node, self.full_name, self.spec, self.policy, self.sandbox = node, name, spec, policy, sandbox
         self.address = sandbox.network.address
         self.process = self.pid = self.code = None
         self.ready = self.started = self.finished = False
@@ -36,15 +35,21 @@ class Container:
         self.thread.start()
 
     def _run(self):
+        try:
+            self._run_as_often_as_wanted()
+        except Exception as error:
+            self.node.fail(f"{self.full_name}: {type(error).__name__}: {error}")
+        self.finished = True
+
+    def _run_as_often_as_wanted(self):
         while not self.ending.is_set():
             self._run_once()
             if self.ending.is_set() or self.policy == "Never" or self.policy == "OnFailure" and self.code == 0:
                 break
             self.last_state, self.state = self.state, {"waiting": {"reason": "CrashLoopBackOff"}}
-            self.note(f"{self.full_name} ended with {self.code}")
-            self.ending.wait(min(BACKOFF_SECONDS * 2 ** (self.restarts - 1), BACKOFF_SECONDS_MAX) if self.restarts else 0)
+            self.node.note(f"{self.full_name} ended with {self.code}")
+            self.ending.wait(backoff_seconds(self.restarts))
             self.restarts += 1
-        self.finished = True
 
     def _run_once(self):
         """From the start of the process to its end."""
@@ -68,7 +73,7 @@ class Container:
     def _spawn(self):
         read, write = os.pipe()
         command = self.sandbox.start(write)
-        self.process = self.world.spawn(self.full_name, self.sandbox.network.namespace, command, inherit=[write])
+        self.process = self.node.world.spawn(self.full_name, self.sandbox.network.namespace, command, inherit=[write])
         os.close(write)
         init, self.pid = init_of(read), None
         while init and not self.pid and self.process.alive:
@@ -89,7 +94,7 @@ class Container:
             if probe and not self.ending.is_set():
                 probe.poll(self)
         if probe and probe.result is False and not self.ending.is_set():
-            self.note(f"{self.full_name}: the {'liveness' if self.started else 'startup'} probe failed")
+            self.node.note(f"{self.full_name}: the {'liveness' if self.started else 'startup'} probe failed")
             self._terminate(time.monotonic() + 30)
 
     def stop(self, deadline, after=()):
@@ -106,14 +111,14 @@ class Container:
             if "sleep" in hook:
                 time.sleep(min(hook["sleep"]["seconds"], left))
             elif not attempt(hook, self, left):
-                self.note(f"{self.full_name}: preStop failed")
+                self.node.fail(f"{self.full_name}: preStop failed")
         for other in after:
             other.thread.join(max(deadline - time.monotonic(), 0))
         self.signal(signal.SIGTERM)
         while self.process and self.process.alive and time.monotonic() < deadline:
             time.sleep(TICK_SECONDS)
         if self.process and self.process.alive:
-            self.note(f"{self.full_name} outlived its grace period")
+            self.node.note(f"{self.full_name} outlived its grace period")
             self.process.kill()
 
     def signal(self, number):
@@ -139,7 +144,7 @@ class Container:
         except subprocess.TimeoutExpired:
             return subprocess.CompletedProcess(words, -1, "", f"not within {seconds} s")
         if done.returncode != 0:
-            self.note(f"{self.full_name}: {' '.join(command)}: {done.returncode} {done.stderr.strip()}")
+            self.node.note(f"{self.full_name}: {' '.join(command)}: {done.returncode} {done.stderr.strip()}")
         return done
 
     def status(self):
@@ -150,6 +155,11 @@ class Container:
             **{"ready": self.ready or done, "started": self.started, "restartCount": self.restarts},
             **{"state": self.state, "lastState": self.last_state},
         }
+
+
+def backoff_seconds(restarts):
+    """How long a container waits that has been restarted this often."""
+    return min(BACKOFF_SECONDS * 2 ** (restarts - 1), BACKOFF_SECONDS_MAX) if restarts else 0
 
 
 def now():

@@ -1,6 +1,6 @@
 """A pod on a node, from the moment it is bound until its object is deleted: what a kubelet does with it.
 
-    bound ──► volumes ──► init containers, one after the other ──► containers ──► (deletion) hooks, SIGTERM, SIGKILL ──► gone
+    volumes ──► init containers, one after the other ──► containers ──► (deletion) hooks, SIGTERM, SIGKILL ──► gone
 
 The object is the only order it takes, status reports the only thing it tells. While the API server is away it goes on.
 """
@@ -84,7 +84,8 @@ class Pod:
         policy = self.spec.get("restartPolicy", "Always")
         for spec in self.spec.get("initContainers", []):
             stays = spec.get("restartPolicy") == "Always"  # a native sidecar
-            container = self._begin(spec, "Always" if stays else "Never" if policy == "Never" else "OnFailure", self.init)
+            once = "Never" if policy == "Never" else "OnFailure"
+            container = self._begin(spec, "Always" if stays else once, self.init)
             if not self._until(lambda: container.started if stays else container.finished and container.code == 0):
                 return
         for spec in self.spec["containers"]:
@@ -97,8 +98,7 @@ class Pod:
         etc = self.node.etc
         programs, mounts = self.node.programs, self.volumes.paths
         sandbox = Sandbox(spec, self.spec, self.hostname, self._environment(spec), programs, mounts, self.network, etc)
-        name = f"{self.name}.{spec['name']}"
-        container = Container(name, spec, policy, sandbox, self.node.world, self.node.note)
+        container = Container(self.node, f"{self.name}.{spec['name']}", spec, policy, sandbox)
         containers.append(container)
         container.start()
         return container
@@ -154,7 +154,8 @@ class Pod:
         return True
 
     def _report(self):
-        """Tells the API server how the pod is, if that has changed. Another pod of this name would refuse by its uid."""
+        """Tells the API server how the pod is, if that has changed. Another pod of this name would refuse by its
+        uid."""
         status = self._status()
         if status != self.reported:
             change = {"metadata": {"uid": self.uid}, "status": status}
@@ -178,7 +179,9 @@ class Pod:
                 self.transitions[kind] = (value, now())
         return {
             "phase": phase,
-            **{"podIP": self.address, "podIPs": [{"ip": self.address}], "hostIP": GATEWAY},
+            "hostIP": GATEWAY,
+            "podIP": self.address,
+            "podIPs": [{"ip": self.address}],
             "startTime": self.object["metadata"]["creationTimestamp"],
             "initContainerStatuses": [container.status() for container in self.init],
             "containerStatuses": [container.status() for container in self.main],

@@ -1,4 +1,5 @@
-"""The network of one pod: a namespace with an address on the cluster's bridge, and the two files that a kubelet writes."""
+"""The network of one pod: a namespace with an address on the cluster's bridge, and the two files that a kubelet
+writes."""
 
 from pathlib import Path
 

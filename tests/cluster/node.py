@@ -1,5 +1,6 @@
-"""Nodes without a container engine, and what binds pods to them. A node follows the API: it starts the pods that are bound to
-it and ends those that are deleted. Several may run, each by its name; what the node cannot do is an error that fails the test."""
+"""Nodes without a container engine, and what binds pods to them. A node follows the API: it starts the pods that are
+bound to it and ends those that are deleted. Several may run, each by its name; what the node cannot do is an error that
+fails the test."""
 
 import threading
 import time
@@ -55,7 +56,8 @@ class Scheduler(Follower):
 
 
 class Node(Follower):
-    """Node `name`. `programs` maps what an image's name contains to a program; `numbers` counts the pods of all nodes."""
+    """Node `name`. `programs` maps what an image's name contains to a program; `numbers` counts the pods of all
+    nodes."""
 
     def __init__(self, world, api, name, programs, numbers):
         super().__init__(api, f"spec.nodeName%3D{name}")

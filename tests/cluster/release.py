@@ -20,9 +20,8 @@ class Release:
         self.values.write_text(json.dumps(values))
 
     def helm(self, *arguments):
-        folder = self.cluster.dir / "helm"
-        homes = {f"HELM_{kind}_HOME": str(folder / kind) for kind in ("CACHE", "CONFIG", "DATA")}
-        environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "KUBECONFIG": str(self.cluster.kubeconfig), **homes}
+        folder = str(self.cluster.dir / "helm")
+        environment = {"PATH": os.environ["PATH"], "HOME": folder, "KUBECONFIG": str(self.cluster.kubeconfig)}
         command = [self.helm_program, "--namespace", self.api.namespace, *map(str, arguments)]
         done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         assert done.returncode == 0, f"helm {' '.join(map(str, arguments))}: {done.stdout}{done.stderr}"
@@ -51,7 +50,8 @@ class Release:
         return {name: pod["metadata"]["uid"] for name, pod in self.pods().items()}
 
     def members(self, component=None):
-        """Those that are not about to end, as they are seen from outside; only the replicas, or only the witness, by choice."""
+        """Those that are not about to end, as they are seen from outside; only the replicas, or only the witness, by
+        choice."""
         pods = [pod for pod in self.pods().values() if "deletionTimestamp" not in pod["metadata"]]
         wanted = [pod for pod in pods if component in (None, pod["metadata"]["labels"]["app.kubernetes.io/component"])]
         return [Member(pod["metadata"]["name"], pod["status"].get("podIP", "no address yet")) for pod in wanted]

@@ -1,9 +1,9 @@
 """A container without a container engine: a program of this machine in a bubblewrap sandbox.
 
-Like a container it has file systems of its own (nothing of the machine but /usr, read-only), process ids, host name and user of
-its own, and no capabilities; the network is its pod's. Unlike one it has no image: /usr is the machine's, the program lies in
-/image under the image's name, and nothing limits its memory or processors. Number 1 is bubblewrap's own small init; it is
-root's, so that it may be killed, and with it all, when bubblewrap and we are.
+Like a container it has file systems of its own (nothing of the machine but /usr, read-only), process ids, host name and
+user of its own, and no capabilities; the network is its pod's. Unlike one it has no image: /usr is the machine's, the
+program lies in /image under the image's name, and nothing limits its memory or processors. Number 1 is bubblewrap's own
+small init; it is root's, so that it may be killed, and with it all, when bubblewrap and we are.
 """
 
 import os
@@ -25,10 +25,12 @@ ETC = {
 
 
 class Sandbox:
-    """How one container of a pod runs: `start` says it for the container's own program, `inside` for one more beside it.
+    """How one container of a pod runs: `start` says it for the container's own program, `inside` for one more beside
+    it.
 
-    `spec` is the container's, `pod_spec` its pod's; `environment` is complete; `programs` maps what an image's name contains
-    to a program; `mounts` maps the names of volumes to folders; `hosts` and `resolv` are files of the pod's network."""
+    `spec` is the container's, `pod_spec` its pod's; `environment` is complete; `programs` maps what an image's name
+    contains to a program; `mounts` maps the names of volumes to folders; `hosts` and `resolv` are files of the pod's
+    network."""
 
     def __init__(self, spec, pod_spec, hostname, environment, programs, mounts, network, etc):
         self.spec, self.hostname, self.mounts, self.network, self.etc = spec, hostname, mounts, network, etc
@@ -41,7 +43,8 @@ class Sandbox:
         self.files = self._files()
 
     def start(self, info):
-        """The command line of the container's program; bubblewrap tells its process id to the file descriptor `info`."""
+        """The command line of the container's program; bubblewrap tells its process id to the file descriptor
+        `info`."""
         command = self.spec.get("command", [self.entrypoint]) + self.spec.get("args", [])
         return [
             *["bwrap", "--info-fd", info, *ROOT, "--hostname", self.hostname],
@@ -70,7 +73,8 @@ class Sandbox:
                 if str(parent) not in made | {"/"}:
                     made.add(str(parent))
                     words += ["--perms", "0755", "--dir", parent]
-            words += ["--ro-bind" if mount.get("readOnly") else "--bind", self.mounts[mount["name"]], mount["mountPath"]]
+            bind = "--ro-bind" if mount.get("readOnly") else "--bind"
+            words += [bind, self.mounts[mount["name"]], mount["mountPath"]]
         return words
 
     def _user(self):
@@ -87,7 +91,8 @@ class Sandbox:
 
 
 def init_of(info):
-    """The process id of the sandbox's init, as bubblewrap tells it through the pipe end `info`; None when it failed before."""
+    """The process id of the sandbox's init, as bubblewrap tells it through the pipe end `info`; None when it failed
+    before."""
     with os.fdopen(info) as told:
         pid = re.search(r'"child-pid": (\d+)', told.read())
     return pid and int(pid[1])

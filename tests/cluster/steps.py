@@ -1,8 +1,9 @@
-"""How a scenario is performed: one step after the other, a line for each; the first failure ends it and shows the logs."""
+"""How a scenario is performed: one step after the other, a line for each; the first failure ends it and shows the
+logs."""
 
 import time
 
-from world import World
+from world import World, tail
 
 LOG_SECONDS = 90  # of a failed run those logs are shown that were written to within this time
 
@@ -40,3 +41,5 @@ def show_logs(world, control_plane):
             state = "running" if process.alive else f"ended with {process.popen.returncode}"
             lines = 5 if process.namespace == control_plane else 25
             print(f"  {process.name} ({state}):\n{process.tail(lines)}", flush=True)
+    for log in set(world.dir.glob("*.log")) - last.keys():  # a node's own notes
+        print(f"  {log.stem}:\n{tail(log, 25)}", flush=True)

@@ -1,7 +1,8 @@
-"""Volumes of one pod as folders. Those made from objects of the API are replaced as a kubelet does it: a new folder with all
-files, then one rename, so that a program never sees half of a change."""
+"""Volumes of one pod as folders. Those made from objects of the API are replaced as a kubelet does it: a new folder
+with all files, then one rename, so that a program never sees half of a change."""
 
 import base64
+import contextlib
 import os
 import shutil
 import time
@@ -16,8 +17,8 @@ class NotThere(Exception):
 
 
 class Volumes:
-    """`paths` maps each volume's name to its folder. `claims` is a folder that outlives the pod: a claim's folder in it is
-    named by the claim's uid, so a claim that was deleted and made anew is empty."""
+    """`paths` maps each volume's name to its folder. `claims` is a folder that outlives the pod: a claim's folder in it
+    is named by the claim's uid, so a claim that was deleted and made anew is empty."""
 
     def __init__(self, api, pod, folder, claims, field):
         self.api, self.pod, self.folder, self.claims, self.field = api, pod, folder, claims, field
@@ -46,10 +47,8 @@ class Volumes:
     def refresh(self):
         """Brings those made from objects up to date. An object that is gone changes nothing."""
         for volume in filter(self._is_projected, self.pod["spec"].get("volumes", [])):
-            try:
+            with contextlib.suppress(NotThere):
                 self._project(self.paths[volume["name"]], volume)
-            except NotThere:
-                pass
 
     @staticmethod
     def _is_projected(volume):
@@ -57,7 +56,7 @@ class Volumes:
 
     def _project(self, path, volume):
         """Writes the volume's files if they differ from those that are there."""
-        source = next((volume[kind] for kind in ("secret", "configMap", "projected", "downwardAPI") if kind in volume), {})
+        source = next(value for key, value in volume.items() if key != "name")
         files = self._files(volume, source.get("defaultMode", 0o644))
         if self.contents.get(path) == files:
             return

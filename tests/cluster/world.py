@@ -41,6 +41,11 @@ def eventually(what, seconds, probe, pause=0.05):
         time.sleep(pause)
 
 
+def tail(log, lines):
+    """The last lines of a log, to be shown."""
+    return "\n".join(f"    {line[:300]}" for line in log.read_text(errors="replace").splitlines()[-lines:])
+
+
 class Process:
     """One child: its log, and its end by id."""
 
@@ -58,8 +63,7 @@ class Process:
         self.popen.wait()
 
     def tail(self, lines=15):
-        text = self.log.read_text(errors="replace").splitlines()
-        return "\n".join(f"    {line[:300]}" for line in text[-lines:])
+        return tail(self.log, lines)
 
 
 class World:
