@@ -10,7 +10,7 @@ from world import eventually, ip
 
 GATEWAY = "10.244.0.1"  # the control plane's and the name server's address; the pods' are in the same network
 PREFIX = 16
-NAMESPACE = "mon"
+NAMESPACE = "test"
 DOMAIN = f"{NAMESPACE}.svc.cluster.local"
 # As the usual cluster has it: an answer may be up to 30 s old.
 COREFILE = """.:53 {{
@@ -70,15 +70,19 @@ class Cluster:
         (self.dir / "Corefile").write_text(COREFILE.format(gateway=GATEWAY, kubeconfig=self.kubeconfig))
         self.etcd = self.spawn("etcd", f"--data-dir={self.dir}/etcd", "--unsafe-no-fsync")
         self.start_server()
-        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-        namespace = {"metadata": {"name": NAMESPACE, "labels": labels}}
-        self.api.request("POST", self.api.path("Namespace"), namespace)
         if controllers:
             self.start_controllers()
-        else:  # pods are not admitted without this account
-            self.api.request("POST", self.api.path("ServiceAccount"), {"metadata": {"name": "default"}})
-        eventually("the default account is there", 60, lambda: self.api.get("ServiceAccount", "default"))
+            self.create_namespace(NAMESPACE)
+        else:
+            self.api.request("POST", self.api.path("Namespace"), {"metadata": {"name": NAMESPACE}})
         self.start_dns()
+
+    def create_namespace(self, name):
+        """Makes a namespace with Pod Security "restricted", and returns once pods may be made in it."""
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        self.api.request("POST", self.api.path("Namespace"), {"metadata": {"name": name, "labels": labels}})
+        what = f"a controller has made the account default in {name}"  # pods are not admitted without it
+        eventually(what, 60, lambda: self.api.get("ServiceAccount", "default", name))
 
     def start_server(self):
         self.server = self.spawn(
@@ -95,7 +99,7 @@ class Cluster:
             f"--token-auth-file={self.dir}/tokens.csv",
             "--service-cluster-ip-range=10.96.0.0/24",
         )
-        eventually("the API server is ready", 60, lambda: self.api.request("GET", "/readyz") == "ok")
+        eventually("the API server is ready", 120, lambda: self.api.request("GET", "/readyz") == "ok")
 
     def start_controllers(self):
         self.controllers = self.spawn(
