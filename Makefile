@@ -19,6 +19,8 @@ SIM = --profile $(PROFILE) --package elector-raft-sim
 NO_SIM = --exclude elector-raft-sim
 SEEDS ?= 2000
 FROM ?= 1
+MUSL = $(shell uname -m)-unknown-linux-musl
+IMAGE ?= localhost/prometheus-elector:dev
 # Extra arguments of demo and benchmark, e.g. `make demo ARGS=--keep`.
 ARGS ?=
 
@@ -31,7 +33,7 @@ CARGO_TARGET_DIR=$(TARGET)/fuzz RUSTUP_TOOLCHAIN=nightly $(CARGO_FUZZ) fuzz run 
   -max_total_time=60 -timeout=30 -rss_limit_mb=1024 -max_len=4096 -print_final_stats=1 $(ARGS)
 endef
 
-.PHONY: help demo test test-unit test-sim test-blackbox test-cluster soak mutants bench fuzz lint deny setup
+.PHONY: help demo test test-unit test-sim test-blackbox test-chart chart-readme test-cluster image soak mutants bench fuzz lint deny setup
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,8 +44,8 @@ demo: ## Three members; a sidecar killed; the remote away and a leader killed me
 	cargo build --locked --workspace $(NO_SIM)
 	$(TARGET)/debug/demo $(ARGS)
 
-test: setup lint test-unit test-sim test-blackbox deny ## Everything that CI runs; installs what it needs.
-	@echo "make test: format, clippy, docs, unit tests, simulation, black-box tests and dependency rules are done."
+test: setup lint test-unit test-sim test-blackbox test-chart deny ## Everything that CI runs; installs what it needs.
+	@echo "make test: format, clippy, docs, unit tests, simulation, black-box tests, chart and dependency rules are done."
 
 setup:
 	@tests/setup/tools rust prometheus
@@ -52,6 +54,8 @@ lint: ## Format, the rules of this repository, clippy and rustdoc, with every wa
 	cargo fmt --all --check
 	cargo test --locked --package prometheus-elector --test tidy
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	@# Without kube: the flag that needs it is refused.
+	cargo clippy --locked --package prometheus-elector --no-default-features -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --document-private-items
 
 test-unit: ## Tests inside the crates, and those in documentation.
@@ -72,18 +76,41 @@ test-blackbox: ## The real binary, Prometheus and Chromium; PROMETHEUS=path, CHR
 	cargo build --locked --workspace $(NO_SIM)
 	cargo test --locked --workspace $(NO_SIM) --test '*' -- --test-threads=$(TEST_THREADS)
 
+# Helm programs render beside the library where test-cluster has built them.
+CHECK_CHART = $(CACHE)/venv/bin/python tests/chart/check --elector $(TARGET)/debug/prometheus-elector \
+  --helm $(PEERS)/helm --helm $(PEERS)/helm4
+
+test-chart: ## Chart and examples without a cluster: rendered by Helm, held against schemas, policy and the sidecar's own flags.
+	@tests/setup/tools python
+	cargo build --locked --workspace $(NO_SIM)
+	$(CHECK_CHART) --custom-resources $(TARGET)/custom-resources.yaml
+	$(CACHE)/venv/bin/python tests/chart/examples --elector $(TARGET)/debug/prometheus-elector
+	$(CACHE)/venv/bin/python tests/chart/crds $(TARGET)/custom-resources.yaml
+
+chart-readme: ## Writes the table of values into chart/README.md.
+	@tests/setup/tools python
+	cargo build --locked --workspace $(NO_SIM)
+	$(CHECK_CHART) --update
+
 deny: ## Licences, sources and bans of the dependencies.
 	@tests/setup/tools deny
 	@# Not advisories: their database is on a git host that CI cannot reach. Where it can: `cargo deny check advisories`.
 	$(CARGO_DENY) --locked check bans licenses sources
 	@echo "Security advisories were NOT checked here (see CONTRIBUTING.md)."
 
-test-cluster: ## Real Kubernetes control plane: nothing but cluster DNS; the chart and the examples (root, Go).
-	@tests/setup/tools cluster
+test-cluster: ## Real Kubernetes control plane: cluster DNS alone, the label of the leader, the chart; hosts without Kubernetes (root, Go).
+	@tests/setup/tools cluster python
 	tests/cluster/peers $(PEERS)
 	cargo build --locked --workspace $(NO_SIM)
 	tests/cluster/run --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector
+	tests/cluster/leader_label --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector
 	tests/cluster/chart --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector
+	$(CACHE)/venv/bin/python tests/cluster/hosts --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector
+
+image: ## A static binary, its sizes, and with docker or buildah the image around it (IMAGE=name).
+	@tests/setup/tools rust musl
+	cargo build --locked --release --package prometheus-elector --target $(MUSL)
+	tests/setup/image $(TARGET)/$(MUSL)/release/prometheus-elector $(IMAGE)
 
 bench: ## Takeover times, footprint, the gate on and off, the proxy beside nginx; ARGS='--only gaps' only a part.
 	@tests/setup/tools prometheus bench

@@ -3,19 +3,21 @@
 //! ```text
 //! start:    bind API, admin and Raft sockets -> role control writes the follower configuration -> group -> everything else
 //! shutdown: not ready -> (a covered member is waited for) -> follower configuration in force, the gate gives way, leadership
-//!           handed over -> open requests finish -> Prometheus has stopped -> the gate's listener ends -> group stops
+//!           handed over -> open requests finish, the pod's label says follower -> Prometheus has stopped -> the gate's
+//!           listener ends -> group stops
 //! ```
 //!
 //! Two runtimes: the group has a thread of its own; everything else shares this one (DESIGN.md, "The pieces").
 
 mod gate;
+mod pod_label;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
-use elector_raft::{Eligibility, Group, GroupConfig, GroupHandle, Member, PeerSet, Timing};
+use elector_raft::{Eligibility, Group, GroupConfig, GroupHandle, Member, Observer, PeerSet, Timing};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -25,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{Api, ApiInputs, Drain, Fallback, listen};
 use crate::config::{GroupSettings, InitSettings, Settings};
 use crate::discovery::{DialResolver, Discovery};
+use crate::event_log::{EventLog, ShutdownState};
 use crate::gate::Gate;
 use crate::metrics::{GroupMetrics, Metrics, NotifierMetrics};
 use crate::prometheus::access::{AccessFiles, Accesses};
@@ -47,6 +50,9 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut signals = Signals::new()?;
+        for warning in &settings.warnings {
+            tracing::warn!(%warning, "settings");
+        }
         let app = App::build(settings)?;
         app.run(&mut signals).await
     })
@@ -69,7 +75,8 @@ pub fn init(settings: &InitSettings) -> anyhow::Result<()> {
 struct App {
     group: Group,
     handle: GroupHandle,
-    role: Option<RoleTask>,
+    role: Option<Stoppable>,
+    pod_label: Option<Stoppable>,
     api: JoinHandle<()>,
     shutting_down: CancellationToken,
     drain: Drain,
@@ -78,26 +85,24 @@ struct App {
     prometheus: Option<reqwest::Url>,
     grace: Duration,
     background: Vec<JoinHandle<()>>,
+    event_log: Option<EventLog>,
 }
 
-/// Role control at work.
-struct RoleTask {
+/// A task that ends some time after it was asked to.
+struct Stoppable {
     task: JoinHandle<()>,
     shutdown: CancellationToken,
 }
 
-impl RoleTask {
-    fn start(controller: RoleController) -> Self {
+impl Stoppable {
+    fn start<T: Future<Output = ()> + Send + 'static>(run: impl FnOnce(CancellationToken) -> T) -> Self {
         let shutdown = CancellationToken::new();
-        Self { task: tokio::spawn(controller.run(shutdown.clone())), shutdown }
+        Self { task: tokio::spawn(run(shutdown.clone())), shutdown }
     }
 }
 
 impl App {
     fn build(settings: Settings) -> anyhow::Result<Self> {
-        for warning in &settings.warnings {
-            tracing::warn!(%warning, "settings");
-        }
         let api = Api::bind(&settings.api)?;
         let (raft_listener, raft_addr) = listen::bind(settings.group.listen).with_context(|| {
             format!("raft-listen-address {}: cannot listen; is another process using it?", settings.group.listen)
@@ -105,7 +110,9 @@ impl App {
         let member = advertised(settings.group.member.clone(), &api, raft_addr);
         let (handle, mut ends) = GroupHandle::new();
         let (group_metrics, notifier) = (GroupMetrics::default(), NotifierMetrics::default());
-        ends.observer = Arc::new(group_metrics.clone());
+        let event_log = settings.event_log.map(|path| EventLog::open(&path, &member.name)).transpose()?;
+        ends.observer = observer(&group_metrics, event_log.as_ref());
+        let pod_label = pod_label::build(settings.pod.as_ref(), &handle)?;
         let access = AccessFiles::read(settings.access)?;
         let client = settings.role.as_ref().map(|role| local_client(role, access.accesses())).transpose()?;
         let gate = settings.gate.map(|gate| Gate::start(gate, handle.clone())).transpose()?;
@@ -126,6 +133,7 @@ impl App {
         register_parts(&mut metrics, gate.as_ref(), &raft_files_status, settings.runtime_metrics);
         let fallback =
             settings.proxy.map(|proxy| build_proxy(&proxy, &handle, dns_server, access.accesses(), &mut metrics));
+        let pod_label = pod_label.map(|label| pod_label::start(label, &mut metrics));
         let metrics = Arc::new(metrics);
         let mut background = vec![
             tokio::spawn(discovery.run(CancellationToken::new())),
@@ -133,6 +141,8 @@ impl App {
             tokio::spawn(access.follow()),
             tokio::spawn(raft_files.follow()),
         ];
+        let recorded = event_log.clone().zip(role_handle.as_ref());
+        background.extend(recorded.map(|(log, role)| tokio::spawn(log.follow_role(role.status.clone()))));
         let prometheus = settings.role.map(|role| role.notify.url);
         if let (Some(gate), Some(url), Some(client), Some(role)) = (&gate, &prometheus, client, &role_handle) {
             let role = role.status.clone();
@@ -144,9 +154,7 @@ impl App {
             group: handle.clone(),
             role: role_handle,
             metrics,
-            warnings: Arc::new(move || {
-                [&settings.warnings[..], &raft_files_status.warnings(SystemTime::now())].concat()
-            }),
+            warnings: warnings(settings.warnings, raft_files_status),
             shutting_down: shutting_down.clone(),
             fallback,
             gate: gate.clone(),
@@ -154,7 +162,8 @@ impl App {
         Ok(Self {
             group,
             handle,
-            role: role.map(RoleTask::start),
+            role: role.map(|controller| Stoppable::start(|shutdown| controller.run(shutdown))),
+            pod_label,
             api: tokio::spawn(api.serve(inputs, drain.clone(), settings.shutdown_grace)),
             shutting_down,
             drain,
@@ -162,13 +171,22 @@ impl App {
             prometheus,
             grace: settings.shutdown_grace,
             background,
+            event_log,
         })
     }
 
     async fn run(mut self, signals: &mut Signals) -> anyhow::Result<()> {
+        let event_log = self.event_log.clone();
+        // A preStop hook may ask first; the SIGTERM that follows is no second one then.
+        let mut is_asked = false;
         let cause = tokio::select! {
             name = signals.next() => {
                 tracing::info!(signal = name, grace = ?self.grace, "shutting down");
+                None
+            }
+            () = self.shutting_down.cancelled() => {
+                tracing::info!(grace = ?self.grace, "shutting down, as an admin request asked");
+                is_asked = true;
                 None
             }
             () = self.group.ended() => Some("the election group has ended"),
@@ -178,14 +196,23 @@ impl App {
         if let Some(cause) = cause {
             tracing::error!(cause, "shutting down");
         }
+        let note = |state| event_log.iter().for_each(|log| log.shutdown(state));
+        note(ShutdownState::Begun);
+        let second_signal = async {
+            if is_asked {
+                signals.next().await;
+            }
+            signals.next().await
+        };
         let stopped = tokio::select! {
             stopped = self.shut_down() => stopped,
-            name = signals.next() => anyhow::bail!("a second {name}: stopped without waiting"),
+            name = second_signal => anyhow::bail!("a second {name}: stopped without waiting"),
         };
         stopped?;
         if let Some(cause) = cause {
             anyhow::bail!("{cause}");
         }
+        note(ShutdownState::Ended);
         tracing::info!("stopped");
         Ok(())
     }
@@ -199,6 +226,9 @@ impl App {
         if tokio::time::timeout_at(handover_until, handover).await.is_err() {
             tracing::warn!("the handover was not done in time; another member takes over when the lease ends");
         }
+        if let Some(label) = &self.pod_label {
+            label.shutdown.cancel();
+        }
         self.drain.public.cancel();
         if let (Some(gate), Some(url)) = (&self.gate, &self.prometheus) {
             gate::outlive_prometheus(gate, url, deadline - self.grace / LISTENER_SHARE).await;
@@ -206,6 +236,10 @@ impl App {
         self.drain.admin.cancel();
         if tokio::time::timeout_at(deadline, self.api).await.is_err() {
             tracing::warn!("open requests were cut at the end of the grace delay");
+        }
+        if let Some(label) = self.pod_label {
+            // It has had its second beside the rest.
+            let _ = label.task.await;
         }
         for task in self.background {
             task.abort();
@@ -223,12 +257,19 @@ fn log_start(member: &Member, api: &Api, raft: SocketAddr) {
     );
 }
 
-async fn ended(role: Option<&mut RoleTask>) {
+async fn ended(role: Option<&mut Stoppable>) {
     match role {
         Some(role) => {
             let _ = (&mut role.task).await;
         }
         None => std::future::pending().await,
+    }
+}
+
+fn observer(metrics: &GroupMetrics, log: Option<&EventLog>) -> Arc<dyn Observer> {
+    match log {
+        Some(log) => Arc::new((metrics.clone(), log.clone())),
+        None => Arc::new(metrics.clone()),
     }
 }
 
@@ -241,6 +282,11 @@ fn register_parts(metrics: &mut Metrics, gate: Option<&Gate>, files: &RaftFilesS
     if process {
         metrics.register_process();
     }
+}
+
+/// What the status warns of.
+fn warnings(settings: Vec<String>, files: RaftFilesStatus) -> Arc<dyn Fn() -> Vec<String> + Send + Sync> {
+    Arc::new(move || [&settings[..], &files.warnings(SystemTime::now())].concat())
 }
 
 /// The client for the own Prometheus.
@@ -268,7 +314,7 @@ fn build_role(
 }
 
 /// Role control puts the follower configuration in force, then hands over; a witness only hands over.
-async fn give_up_leadership(role: Option<RoleTask>, group: &GroupHandle) {
+async fn give_up_leadership(role: Option<Stoppable>, group: &GroupHandle) {
     match role {
         Some(role) if !role.task.is_finished() => {
             role.shutdown.cancel();

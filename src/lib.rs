@@ -10,15 +10,19 @@
 
 pub mod api;
 pub mod app;
+mod cause;
 pub mod cli;
 pub mod config;
 pub mod discovery;
+pub mod event_log;
 mod files;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gate;
 mod hop_by_hop;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 pub mod metrics;
 pub mod prometheus;
 pub mod proxy;

@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use prometheus_elector::cli::{self, CliError, Output};
-use prometheus_elector::config::{self, Command, Environment, logging};
+use prometheus_elector::config::{self, Command, Environment, StatusForm, logging};
 use prometheus_elector::{app, discovery};
 
 fn main() -> ExitCode {
@@ -39,8 +39,11 @@ fn ask(command: Command) -> Result<Output, CliError> {
     match command {
         Command::Render { source, role, gate } => cli::render(&source, role, gate),
         Command::CheckConfig { source, gate } => cli::check_config(&source, gate),
-        Command::Status { client, json, watch: true } => wait(cli::watch(client.admin, json)),
-        Command::Status { client, json, watch: false } => wait(cli::status(client.admin, json)),
+        Command::CheckFlags(warnings) => Ok(Output { text: b"ok\n".to_vec(), warnings }),
+        Command::Status { whom, form: StatusForm::Once { json } } => wait(cli::status(&whom, json)),
+        Command::Status { whom, form: StatusForm::Watch { json } } => wait(cli::watch(&whom, json)),
+        Command::Status { whom, form: StatusForm::Check } => wait(cli::status_check(&whom)),
+        Command::Shutdown(client) => wait(cli::shutdown(client.admin)),
         Command::StepDown(client) => wait(cli::step_down(client.admin)),
         Command::Cordon(client) => wait(cli::cordon(client.admin)),
         Command::Uncordon(client) => wait(cli::uncordon(client.admin)),

@@ -255,6 +255,7 @@ impl<T: Transport> Instance<T> {
             };
             let changed = moved || (current.term, &current.leader) != (leadership.term, &leadership.leader);
             if changed {
+                self.parts.shared.observer().leadership(leadership);
                 current.clone_from(leadership);
             }
             changed

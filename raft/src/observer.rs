@@ -1,10 +1,11 @@
-//! What the group's thread sees and no state tells: how long calls take, and how late heartbeats come.
+//! What the group's thread sees and no state tells: how long calls take, how late heartbeats come, and each change of leadership.
 //!
-//! A seam for metrics: nothing is decided by it. Whoever observes runs on the group's thread, so it returns at once.
+//! A seam for metrics and for the record of a test: nothing is decided by it. Whoever observes runs on the group's thread, so it returns at once.
 
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
+use crate::Leadership;
 use crate::instance::Instance;
 use crate::network::Transport;
 use crate::view::RaftView;
@@ -16,12 +17,34 @@ pub trait Observer: Debug + Send + Sync {
 
     /// A heartbeat came `delay` later than the retry period asks for.
     fn heartbeat(&self, side: Side, delay: Duration);
+
+    /// This is published now, and nobody has read it yet. Unlike a reader of the watch it misses no value.
+    fn leadership(&self, leadership: &Leadership);
 }
 
 /// Observes nothing.
 impl Observer for () {
     fn called(&self, _: &'static str, _: Outcome, _: Duration) {}
     fn heartbeat(&self, _: Side, _: Duration) {}
+    fn leadership(&self, _: &Leadership) {}
+}
+
+/// One after the other.
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn called(&self, call: &'static str, outcome: Outcome, took: Duration) {
+        self.0.called(call, outcome, took);
+        self.1.called(call, outcome, took);
+    }
+
+    fn heartbeat(&self, side: Side, delay: Duration) {
+        self.0.heartbeat(side, delay);
+        self.1.heartbeat(side, delay);
+    }
+
+    fn leadership(&self, leadership: &Leadership) {
+        self.0.leadership(leadership);
+        self.1.leadership(leadership);
+    }
 }
 
 /// How a call ended.

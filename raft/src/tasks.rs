@@ -347,6 +347,7 @@ impl HandOver {
             if acts {
                 leadership.authority = Authority::None;
                 leadership.leader = None;
+                self.shared.observer().leadership(leadership);
             }
             acts
         });

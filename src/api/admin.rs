@@ -1,4 +1,4 @@
-//! The admin router: step-down, cordon, uncordon, removal of members, recover. Loopback only, guarded by [`super::guard`].
+//! The admin router: step-down, cordon, uncordon, shutdown, removal of members, recover. Loopback only, guarded by [`super::guard`].
 //!
 //! Each command is answered once its outcome is known, at the latest after [`COMMAND_TIMEOUT`]; it is not taken back
 //! then. Answers are JSON, `{"message": …}` or `{"error": …}`, and each is a sentence.
@@ -90,6 +90,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/step-down", post(step_down))
         .route("/cordon", post(cordon))
         .route("/uncordon", post(uncordon))
+        .route("/shutdown", post(shutdown))
         .route("/members/{name}/remove", post(remove))
         .route("/recover", post(recover))
         .route("/status", get(status))
@@ -99,7 +100,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .fallback(async || {
             Refusal::new(
                 StatusCode::NOT_FOUND,
-                "no such admin request; there are: /step-down, /cordon, /uncordon, /members/NAME/remove, /recover and /status",
+                "no such admin request; there are: /step-down, /cordon, /uncordon, /shutdown, /members/NAME/remove, /recover and /status",
             )
         })
         .layer(axum::middleware::from_fn(guard::guard))
@@ -140,6 +141,13 @@ async fn cordon(State(shared): State<Arc<Shared>>) -> Answer {
 
 async fn uncordon(State(shared): State<Arc<Shared>>) -> Answer {
     command("uncordon", ask_role(&shared, |reply| RoleCommand::Uncordon { reply })).await
+}
+
+/// Answered at once: who waits for the end sees the process end.
+async fn shutdown(State(shared): State<Arc<Shared>>) -> Answer {
+    shared.inputs.shutting_down.cancel();
+    let words = "shutting down: hands over, and ends once its Prometheus has stopped, or the grace delay is over";
+    command("shutdown", async { Ok(words.to_owned()) }).await
 }
 
 async fn remove(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Answer {

@@ -119,7 +119,8 @@ pub struct ApiInputs {
     pub metrics: Arc<Metrics>,
     /// Warnings about settings and files at this moment, shown with those of group and configuration.
     pub warnings: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
-    /// Cancelled at the first sign of shutdown, while requests are still served: from then on not ready.
+    /// Cancelled at the first sign of shutdown, while requests are still served: from then on not ready. The admin request for a
+    /// shutdown is such a sign.
     pub shutting_down: CancellationToken,
     /// The proxy; `None`: off.
     pub fallback: Option<Fallback>,

@@ -59,6 +59,19 @@ pub struct StatusReport {
     pub at_unix_ms: u64,
 }
 
+impl StatusReport {
+    /// What is not as it should be; empty for a member that is settled in a group with a leader. Each is a sentence.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let no_leader = self.leader.is_none().then(|| "no leader is known".to_owned());
+        let not_ready = self.not_ready_reason.as_ref().map(|reason| format!("not ready: {reason}"));
+        let config = self.config.as_ref().filter(|config| !config.in_force()).map(|config| {
+            let why = config.last_error.as_deref().unwrap_or("it is under way");
+            format!("the newest configuration is not in force: {why}")
+        });
+        [no_leader, not_ready, config].into_iter().flatten().collect()
+    }
+}
+
 /// What a member is for the group at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

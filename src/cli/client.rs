@@ -19,6 +19,7 @@ use super::{CliError, Output, table};
 use crate::api::ADMIN_HEADER;
 use crate::api::admin::{COMMAND_TIMEOUT, Done, Refusal};
 use crate::api::status::StatusReport;
+use crate::config::Whom;
 
 /// Time to connect. Loopback answers at once or not at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -30,20 +31,50 @@ const COMMAND_PATIENCE: Duration = COMMAND_TIMEOUT.saturating_add(READ_TIMEOUT);
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 
 /// `status`: the member's view of itself and its group as a table, or the raw report.
-pub async fn status(admin: SocketAddr, json: bool) -> Result<Output, CliError> {
-    let body = exchange(admin, Method::GET, "/status", READ_TIMEOUT).await?;
+pub async fn status(whom: &Whom, json: bool) -> Result<Output, CliError> {
     if json {
-        let value: serde_json::Value = decode(admin, &body)?;
-        return Ok(Output::from(format!("{value:#}\n")));
+        return Ok(Output::from(format!("{:#}\n", report::<serde_json::Value>(whom).await?)));
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Ok(Output::from(table::status(&decode::<StatusReport>(admin, &body)?, now)))
+    Ok(Output::from(table::status(&report(whom).await?, now)))
+}
+
+/// `status --check`: one line; an error unless the member is settled in a group that has a leader.
+pub async fn status_check(whom: &Whom) -> Result<Output, CliError> {
+    let report: StatusReport = report(whom).await?;
+    let problems = report.problems();
+    if !problems.is_empty() {
+        return Err(CliError::Refused(format!("{}: {}", report.member, problems.join("; "))));
+    }
+    let leader = report.leader.unwrap_or_default();
+    Ok(Output::from(format!("{} is settled; {leader} leads, term {}\n", report.member, report.term)))
+}
+
+async fn report<T: DeserializeOwned>(whom: &Whom) -> Result<T, CliError> {
+    let (address, path) = match whom {
+        Whom::Own(admin) => (*admin, "/status"),
+        Whom::Other(name) => (look_up(name).await?, "/_elector/status"),
+    };
+    let answer = exchange(address, Method::GET, path, READ_TIMEOUT).await;
+    let body = answer.map_err(|error| match (whom, error) {
+        (Whom::Other(name), CliError::NotRunning { source, .. }) => no_member(name, source),
+        (_, error) => error,
+    })?;
+    decode(address, &body)
+}
+
+async fn look_up(name: &str) -> Result<SocketAddr, CliError> {
+    let mut found = tokio::net::lookup_host(name).await.map_err(|source| no_member(name, source))?;
+    found.next().ok_or_else(|| no_member(name, std::io::ErrorKind::NotFound.into()))
+}
+
+fn no_member(name: &str, source: std::io::Error) -> CliError {
+    CliError::NoMember { address: name.to_owned(), source }
 }
 
 /// `member list`: the members with kind, node id and address.
 pub async fn member_list(admin: SocketAddr) -> Result<Output, CliError> {
-    let body = exchange(admin, Method::GET, "/status", READ_TIMEOUT).await?;
-    Ok(Output::from(table::members(&decode::<StatusReport>(admin, &body)?.group)))
+    Ok(Output::from(table::members(&report::<StatusReport>(&Whom::Own(admin)).await?.group)))
 }
 
 /// `member remove NAME`: takes a member out of the group for good. Only the leader can.
@@ -65,6 +96,11 @@ pub async fn cordon(admin: SocketAddr) -> Result<Output, CliError> {
 /// `uncordon`.
 pub async fn uncordon(admin: SocketAddr) -> Result<Output, CliError> {
     command(admin, "/uncordon", "prometheus-elector uncordon").await
+}
+
+/// `shutdown`: the sidecar stops as on SIGTERM.
+pub async fn shutdown(admin: SocketAddr) -> Result<Output, CliError> {
+    command(admin, "/shutdown", "prometheus-elector shutdown").await
 }
 
 /// `recover`, of a member that is running.

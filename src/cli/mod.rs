@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use elector_raft::StoreError;
 
-pub use client::{cordon, member_list, member_remove, status, step_down, uncordon};
+pub use client::{cordon, member_list, member_remove, shutdown, status, status_check, step_down, uncordon};
 pub use offline::{check_config, recover, render};
 pub use watch::watch;
 
@@ -48,6 +48,14 @@ pub enum CliError {
     NotRunning {
         /// The address tried.
         address: SocketAddr,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// Another member's API cannot be reached.
+    #[error("no member's API answers on {address} ({source}). Is it the HOST:PORT of its --api-listen-address?")]
+    NoMember {
+        /// HOST:PORT as it was given.
+        address: String,
         /// The system's answer.
         source: std::io::Error,
     },

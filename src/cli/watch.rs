@@ -5,10 +5,10 @@
 //! and asked again.
 
 use std::io::{self, IsTerminal as _, Write};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{CliError, Output, client};
+use crate::config::Whom;
 
 /// Time between two reports.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -22,10 +22,10 @@ const CLEAR_LINE: &str = "\x1b[K";
 const CLEAR_BELOW: &str = "\x1b[J";
 
 /// Shows the report of a running sidecar until standard output is closed or Ctrl-C ends the process.
-pub async fn watch(admin: SocketAddr, json: bool) -> Result<Output, CliError> {
+pub async fn watch(whom: &Whom, json: bool) -> Result<Output, CliError> {
     let is_terminal = io::stdout().is_terminal() && !json;
     let rows = || is_terminal.then(window_rows);
-    show(async || client::status(admin, json).await, rows, io::stdout()).await
+    show(async || client::status(whom, json).await, rows, io::stdout()).await
 }
 
 /// Lines of the window; some terminals do not know.

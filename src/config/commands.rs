@@ -20,6 +20,11 @@ pub(super) enum RawCommand {
     /// Reads --config, renders both roles and prints mistakes with line and column. Writes nothing to the disk and
     /// contacts nobody.
     CheckConfig,
+    /// Check the flags
+    ///
+    /// Reads them as the sidecar would at its start (with --init: the init container), and prints mistakes and warnings.
+    /// Looks into no file, writes nothing to the disk and contacts nobody.
+    CheckFlags,
     /// Show members, roles, term, health, configuration and remote writes, as the sidecar on this host sees them
     ///
     /// Asks the running sidecar at --admin-listen-address. Changes nothing and writes nothing to the disk.
@@ -30,6 +35,13 @@ pub(super) enum RawCommand {
         /// Show it again each second until Ctrl-C, in place on a terminal
         #[arg(long)]
         watch: bool,
+        /// Print one line and exit with 1 unless the member is settled in a group that has a leader, with its
+        /// configuration in force
+        #[arg(long, conflicts_with_all = ["json", "watch"])]
+        check: bool,
+        /// Ask this member instead, at its API address and without TLS
+        #[arg(long, value_name = "HOST:PORT")]
+        of: Option<String>,
     },
     /// Make the leader hand over to another member
     ///
@@ -46,6 +58,12 @@ pub(super) enum RawCommand {
     ///
     /// Asks the running sidecar at --admin-listen-address. Writes nothing to the disk.
     Uncordon,
+    /// Make the sidecar stop as on SIGTERM, for a preStop hook
+    ///
+    /// Asks the running sidecar at --admin-listen-address, and does not wait. The sidecar puts the follower configuration in
+    /// force (so it writes --output), hands over, and ends once its Prometheus has stopped, at the latest after
+    /// --api-shutdown-grace-delay. A SIGTERM in between changes nothing; a second one ends it at once.
+    Shutdown,
     /// List the members of the group, or remove one
     Member {
         #[command(subcommand)]

@@ -99,6 +99,18 @@ pub enum ConfigError {
         /// Completes the sentence.
         rule: String,
     },
+    /// What the system says about the own pod cannot be true.
+    #[error("the pod's {what} {value:?} (from {source_name}) {rule}")]
+    Pod {
+        /// `name` or `namespace`.
+        what: &'static str,
+        /// `$POD_NAME`, `$POD_NAMESPACE` or the host name.
+        source_name: &'static str,
+        /// The value.
+        value: String,
+        /// Completes the sentence, and names the way out.
+        rule: String,
+    },
     /// Nothing says where the other members are.
     #[error(
         "nothing says where the other members of {member} are, and this host's own names show no headless service: \

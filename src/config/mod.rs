@@ -20,6 +20,7 @@ mod gate;
 mod help;
 mod identity;
 pub mod logging;
+mod pod;
 mod raft_tls;
 mod raw;
 mod resolve;
@@ -73,8 +74,11 @@ impl Environment {
 /// The part of [`Environment`] that settings are made from.
 struct Facts {
     pod_name: Option<String>,
+    pod_namespace: Option<String>,
     host: HostNames,
     look_up: fn(&str) -> Option<IpAddr>,
+    /// This binary can speak to the Kubernetes API.
+    kubernetes: bool,
     unknown_variables: Vec<String>,
 }
 
@@ -89,11 +93,16 @@ pub fn parse(
     let program = std::iter::once(env!("CARGO_PKG_NAME").to_owned());
     let matches = help::command().try_get_matches_from(program.chain(normalized.arguments));
     let raw = matches.and_then(|matches| raw::RawArgs::from_arg_matches(&matches)).map_err(UsageError::Arguments)?;
-    let pod_name = environment.variables.iter().find(|(name, _)| name == "POD_NAME");
+    let variable = |wanted: &str| {
+        let found = environment.variables.iter().find(|(name, _)| name == wanted);
+        found.map(|(_, value)| value.to_string_lossy().into_owned())
+    };
     let facts = Facts {
-        pod_name: pod_name.map(|(_, value)| value.to_string_lossy().into_owned()),
+        pod_name: variable("POD_NAME"),
+        pod_namespace: variable("POD_NAMESPACE"),
         host: environment.host.clone(),
         look_up: environment.look_up,
+        kubernetes: cfg!(feature = "kubernetes"),
         unknown_variables: warnings::unknown_variables(&environment.variables),
     };
     let mut check = check::Check::new(&normalized.origins);
@@ -142,17 +151,19 @@ pub enum Command {
         /// Where the gate listens; `None`: off.
         gate: Option<SocketAddr>,
     },
-    /// Show the status of the running sidecar.
+    /// The flags are right; what is to be said about them nevertheless.
+    CheckFlags(Vec<String>),
+    /// Show the status of a running sidecar.
     Status {
-        /// Where it is.
-        client: ClientSettings,
-        /// As JSON.
-        json: bool,
-        /// Again each second.
-        watch: bool,
+        /// Which one.
+        whom: Whom,
+        /// How.
+        form: StatusForm,
     },
     /// Make the leader hand over.
     StepDown(ClientSettings),
+    /// Make the sidecar stop as on SIGTERM.
+    Shutdown(ClientSettings),
     /// Keep this member from leading.
     Cordon(ClientSettings),
     /// Let it lead again.
@@ -173,6 +184,32 @@ pub enum Command {
         /// Directory of the durable state.
         data_dir: PathBuf,
     },
+}
+
+/// Whose status is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// That of the sidecar on this host, at its admin address.
+    Own(SocketAddr),
+    /// That of any member, at the HOST:PORT of its API.
+    Other(String),
+}
+
+/// How a status is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusForm {
+    /// As a table or as JSON.
+    Once {
+        /// As JSON.
+        json: bool,
+    },
+    /// Again each second.
+    Watch {
+        /// As JSON.
+        json: bool,
+    },
+    /// As a verdict and an exit code.
+    Check,
 }
 
 /// What the init container needs.
@@ -210,6 +247,8 @@ pub struct Settings {
     pub gate: Option<GateSettings>,
     /// Access to Prometheus, the own and the leader's.
     pub access: AccessSettings,
+    /// The own pod, whose label tells what this member is; `None`: the Kubernetes API is left alone.
+    pub pod: Option<PodSettings>,
     /// The leader proxy; `None`: off.
     pub proxy: Option<ProxySettings>,
     /// API and admin listeners.
@@ -218,8 +257,21 @@ pub struct Settings {
     pub shutdown_grace: Duration,
     /// Adds metrics of the process.
     pub runtime_metrics: bool,
+    /// Record of what happens, for tests.
+    pub event_log: Option<PathBuf>,
     /// Things that work but that the user should know, in plain words; logged at start.
     pub warnings: Vec<String>,
+}
+
+/// The own pod (`--pod-leader-label`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodSettings {
+    /// Its name.
+    pub name: String,
+    /// Its namespace; `None`: the one that the service account's files name.
+    pub namespace: Option<String>,
+    /// This member is a witness.
+    pub witness: bool,
 }
 
 /// Settings of the election group.

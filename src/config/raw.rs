@@ -224,6 +224,11 @@ pub(super) struct RawMember {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
     #[arg(default_value = "false", default_missing_value = "true")]
     pub witness: String,
+    /// Keep the label prometheus-elector/role of the own pod at leader, follower or witness, for a Service that selects the
+    /// leader, and write an Event when this member becomes it. Needs a service account's token and a Role
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_value = "false", default_missing_value = "true")]
+    pub pod_leader_label: String,
 }
 
 #[derive(Debug, clap::Args)]
@@ -307,6 +312,10 @@ pub(super) struct RawLogs {
     /// logfmt or json
     #[arg(long, value_name = "FORMAT", default_value = defaults::LOG_FORMAT)]
     pub log_format: String,
+    /// File to which each start, change of authority, role and configuration, and shutdown is appended, as a line of JSON with the
+    /// time of CLOCK_MONOTONIC: for tests. It grows without an end [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub event_log: Option<String>,
     /// Add metrics of the process and its runtime
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
     #[arg(default_value = "false", default_missing_value = "true")]

@@ -11,8 +11,8 @@ use super::error::ConfigError;
 use super::identity::{self, Listen};
 use super::raw::{RawArgs, RawFiles, RawFlags, RawPrometheus};
 use super::{
-    ClientSettings, Command, Facts, GroupSettings, InitSettings, Settings, access, defaults, raft_tls, timing, value,
-    warnings,
+    ClientSettings, Command, Facts, GroupSettings, InitSettings, Settings, StatusForm, Whom, access, defaults, pod,
+    raft_tls, timing, value, warnings,
 };
 use crate::api::ApiSettings;
 use crate::discovery::DiscoverySettings;
@@ -39,11 +39,26 @@ pub(super) fn command(raw: &RawArgs, facts: &Facts, check: &mut Check) -> Option
             let (source, gate) = (source(&flags.files, check), gate_address(flags, facts, check));
             Some(Command::CheckConfig { source: source?, gate: gate? })
         }
-        Some(RawCommand::Status { json, watch }) => {
-            client(flags, facts, check).map(|client| Command::Status { client, json: *json, watch: *watch })
+        Some(RawCommand::CheckFlags) => {
+            let warnings = if check.boolean("init", &flags.files.init)? {
+                init(flags, facts, check).map(|_| Vec::new())
+            } else {
+                settings(flags, facts, check).map(|settings| settings.warnings)
+            };
+            warnings.map(Command::CheckFlags)
+        }
+        Some(RawCommand::Status { json, watch, check: is_check, of }) => {
+            let form = match (is_check, watch) {
+                (true, _) => StatusForm::Check,
+                (false, true) => StatusForm::Watch { json: *json },
+                (false, false) => StatusForm::Once { json: *json },
+            };
+            let whom = client(flags, facts, check)?;
+            Some(Command::Status { whom: of.clone().map_or(Whom::Own(whom.admin), Whom::Other), form })
         }
         Some(RawCommand::StepDown) => client(flags, facts, check).map(Command::StepDown),
         Some(RawCommand::Cordon) => client(flags, facts, check).map(Command::Cordon),
+        Some(RawCommand::Shutdown) => client(flags, facts, check).map(Command::Shutdown),
         Some(RawCommand::Uncordon) => client(flags, facts, check).map(Command::Uncordon),
         Some(RawCommand::Member { command: RawMemberCommand::List }) => {
             client(flags, facts, check).map(Command::MemberList)
@@ -89,6 +104,7 @@ fn settings(raw: &RawFlags, facts: &Facts, check: &mut Check) -> Option<Settings
     };
     let gate = super::gate::resolve(raw, data_dir.as_deref(), witness?, check);
     let proxy = proxy(raw, witness?, check);
+    let pod = pod::resolve(&raw.member, facts, witness?, check);
     let tls = raft_tls::resolve(&raw.group, check);
     let ((api, listen), identity, timing, tls) = (api?, identity?, timing?, tls?);
     let token_file = present(raw.group.raft_token_file.as_deref()).map(PathBuf::from);
@@ -113,10 +129,12 @@ fn settings(raw: &RawFlags, facts: &Facts, check: &mut Check) -> Option<Settings
         role: role?,
         gate: gate?,
         access: access?,
+        pod: pod?,
         proxy,
         api,
         shutdown_grace: shutdown_grace?,
         runtime_metrics: runtime_metrics?,
+        event_log: present(raw.logs.event_log.as_deref()).map(PathBuf::from),
         warnings,
     })
 }

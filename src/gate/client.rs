@@ -7,7 +7,6 @@
 //!   301, 302 and 303 would turn a write into a read, and are the remote's answer.
 //! - Every wait is bounded by `remote_timeout`.
 
-use std::error::Error as StdError;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +25,7 @@ use super::fence::Tenure;
 use super::headers;
 use super::remote::RemoteSettings;
 use super::watermark::Outcome;
+use crate::cause::chain;
 
 /// Idle connections are closed before most receivers close them, because a request on a connection that is being closed
 /// is an error.
@@ -175,7 +175,7 @@ impl Client {
             return Err(SendError::Ended);
         }
         self.http.request(request).await.map_err(|error| {
-            let cause = cause(&error);
+            let cause = chain(&error);
             if error.is_connect() { SendError::Unreachable(cause) } else { SendError::Broken(cause) }
         })
     }
@@ -186,7 +186,7 @@ async fn read(response: Response<Incoming>) -> Result<Answer, SendError> {
     let (parts, mut incoming) = response.into_parts();
     let mut body = BytesMut::new();
     while let Some(frame) = incoming.frame().await {
-        let frame = frame.map_err(|error| SendError::Broken(cause(&error)))?;
+        let frame = frame.map_err(|error| SendError::Broken(chain(&error)))?;
         let Ok(data) = frame.into_data() else { continue };
         body.extend_from_slice(&data);
         if body.len() > ANSWER_BYTES_MAX {
@@ -195,18 +195,4 @@ async fn read(response: Response<Incoming>) -> Result<Answer, SendError> {
         }
     }
     Ok(Answer { status: parts.status, headers: headers::passed_back(&parts.headers), body: body.freeze() })
-}
-
-/// An error with what is behind it.
-fn cause(error: &dyn StdError) -> String {
-    let mut words = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        let text = source.to_string();
-        if !words.ends_with(&text) {
-            words = format!("{words}: {text}");
-        }
-        next = source.source();
-    }
-    words
 }

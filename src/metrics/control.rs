@@ -30,7 +30,7 @@ impl Collector for ControlCollector {
 
         let name = "prometheus_elector_config_in_force";
         let help = "Whether Prometheus has accepted the configuration that is wanted now.";
-        let in_force = config.desired_hash.is_some() && config.desired_hash == config.applied_hash;
+        let in_force = config.in_force();
         gauge(&mut encoder, name, help, i64::from(in_force))?;
         let name = "prometheus_elector_config_last_reload_successful";
         let help = "Whether the newest source file and the newest reload were accepted.";

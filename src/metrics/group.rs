@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use elector_raft::Observer;
 use elector_raft::observer::{Outcome, Side};
+use elector_raft::{Leadership, Observer};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -66,6 +66,9 @@ impl GroupMetrics {
 }
 
 impl Observer for GroupMetrics {
+    /// Told by the watch as well, which is enough for metrics.
+    fn leadership(&self, _: &Leadership) {}
+
     fn called(&self, call: &'static str, outcome: Outcome, took: Duration) {
         self.rpc_duration.get_or_create(&CallLabels { call }).observe(took.as_secs_f64());
         let reason = match outcome {

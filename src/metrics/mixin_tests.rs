@@ -12,8 +12,10 @@ use super::tests::{documented, promtool};
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/chart/mixin");
 
 /// Families without a place in the dashboard.
-const NOT_SHOWN: [(&str, &str); 2] = [
+const NOT_SHOWN: [(&str, &str); 4] = [
     ("prometheus_elector_gate_watermark_timestamp_seconds", "shown as its age"),
+    ("prometheus_elector_kubernetes_label_in_force", "few have the label, and nothing depends on it"),
+    ("prometheus_elector_kubernetes_requests_total", "likewise"),
     ("process_virtual_memory_bytes", "says nothing about use"),
 ];
 

@@ -20,6 +20,7 @@ mod history;
 #[cfg(test)]
 mod mixin_tests;
 mod notifier;
+mod pod_label;
 mod process;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ pub use exposition::Format;
 pub use gate::GateProbe;
 pub use group::GroupMetrics;
 pub use notifier::NotifierMetrics;
+pub use pod_label::{PodLabelStatus, RequestCounts};
 
 use crate::discovery::LookupStatus;
 use crate::raft_files::RaftFilesStatus;
@@ -73,6 +75,11 @@ impl Metrics {
     /// Adds the family about the certificates that this member shows.
     pub(crate) fn register_certificates(&mut self, files: RaftFilesStatus) {
         self.registry.register_collector(Box::new(certificates::CertificateCollector::new(files)));
+    }
+
+    /// Adds the families about the label of the own pod.
+    pub fn register_pod_label(&mut self, status: watch::Receiver<PodLabelStatus>) {
+        self.registry.register_collector(Box::new(pod_label::PodLabelCollector::new(status)));
     }
 
     /// Adds the families about the remote-write gate.

@@ -50,6 +50,8 @@ fn everything() -> (Metrics, GroupEnds) {
     metrics.register_discovery(watch::channel(lookups).1);
     metrics.register_gate(Box::new(gate_status));
     metrics.register_certificates(certificate());
+    let label = RequestCounts { ok: 4, forbidden: 2, error: 1 };
+    metrics.register_pod_label(watch::channel(PodLabelStatus { in_force: true, label, ..PodLabelStatus::default() }).1);
     let proxy = ProxyMetrics::default();
     proxy.answered(Answered::Leader, http::StatusCode::OK, Duration::from_millis(20));
     proxy.register(metrics.registry_mut());

@@ -112,6 +112,13 @@ pub struct ConfigStatus {
     pub warnings: Vec<String>,
 }
 
+impl ConfigStatus {
+    /// Whether Prometheus runs with what should be in force.
+    pub(crate) fn in_force(&self) -> bool {
+        self.desired_hash.is_some() && self.desired_hash == self.applied_hash
+    }
+}
+
 /// Whether this member could take the leader's work over without losing anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cover {

@@ -29,6 +29,7 @@ impl Handover {
         options.sample_period = OFTEN;
         let mut cluster = Cluster::start(&options).await?;
         let leader = cluster.wait_settled().await?;
+        cluster.wait_eligible(leader).await?;
         let mut watch = ConfigWatch::new(OFTEN)?;
         for member in &cluster.members {
             watch.watch(&member.name, &member.prometheus.url(""));
@@ -94,6 +95,21 @@ async fn step_down_hands_over_and_says_to_whom() -> Result<()> {
     ensure!(said.contains(name.as_str()), "`{said}` does not name {name}");
     let refused = leader.sidecar.command(&["step-down"]).await?;
     ensure!(refused.code != 0, "a follower stepped down: {refused:?}");
+    handover.cluster.finish()
+}
+
+#[tokio::test]
+async fn shutdown_is_a_sigterm_and_the_sigterm_that_follows_it_is_no_second_one() -> Result<()> {
+    let mut handover = Handover::prepare("shutdown").await?;
+    let start = Instant::now();
+    let sidecar = &mut handover.cluster.members[handover.leader].sidecar;
+    let said = sidecar.command(&["shutdown"]).await?.ok()?;
+    ensure!(said.contains("hands over"), "it said `{said}`");
+    sidecar.signal(Signal::TERM)?;
+    handover.check().await?;
+    let status = handover.cluster.members[handover.leader].sidecar.wait_exit(EXIT_MAX).await?;
+    ensure!(status.code() == Some(0), "it ended with {status}");
+    ensure!(start.elapsed() < EXIT_MAX, "it took {:?}", start.elapsed());
     handover.cluster.finish()
 }
 

@@ -1,4 +1,4 @@
-"""Requests to the Kubernetes API server as administrator. Kinds are found as kubectl finds them: the server lists
+"""Requests to the Kubernetes API server. Kinds are found as kubectl finds them: the server lists
 them."""
 
 import http.client
@@ -25,12 +25,12 @@ class Api:
         self.address, self.namespace = address, namespace
         self._kinds = {}  # kind -> (path of its API group, plural, whether it is in a namespace)
 
-    def request(self, method, path, body=None, content_type="application/json"):
-        """One request: the decoded answer, or `Refused`, or OSError when nobody answers."""
+    def request(self, method, path, body=None, content_type="application/json", token="admin-token"):
+        """One request, as administrator by default: the decoded answer. `Refused`; OSError when nobody answers."""
         connection = http.client.HTTPSConnection(self.address, 6443, timeout=10, context=UNVERIFIED)
         if isinstance(body, dict):
             body = json.dumps(body)
-        headers = {"Authorization": "Bearer admin-token", "Content-Type": content_type, "Accept": "application/json"}
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": content_type, "Accept": "application/json"}
         try:
             connection.request(method, path, body, headers)
             answer = connection.getresponse()

@@ -72,17 +72,16 @@ class Cluster:
         self.start_server()
         if controllers:
             self.start_controllers()
-            self.create_namespace(NAMESPACE)
-        else:
-            self.api.request("POST", self.api.path("Namespace"), {"metadata": {"name": NAMESPACE}})
+        self.create_namespace(NAMESPACE)
         self.start_dns()
 
     def create_namespace(self, name):
         """Makes a namespace with Pod Security "restricted", and returns once pods may be made in it."""
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         self.api.request("POST", self.api.path("Namespace"), {"metadata": {"name": name, "labels": labels}})
-        what = f"a controller has made the account default in {name}"  # pods are not admitted without it
-        eventually(what, 60, lambda: self.api.get("ServiceAccount", "default", name))
+        if not self.controllers:  # one of them makes the account without which no pod is admitted
+            self.api.request("POST", self.api.path("ServiceAccount", namespace=name), {"metadata": {"name": "default"}})
+        eventually(f"{name} has an account", 60, lambda: self.api.get("ServiceAccount", "default", name))
 
     def start_server(self):
         self.server = self.spawn(

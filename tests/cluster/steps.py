@@ -1,27 +1,36 @@
 """How a scenario is performed: one step after the other, a line for each; the first failure ends it and shows the
 logs."""
 
+import argparse
 import time
+from pathlib import Path
 
 from world import World, tail
 
 LOG_SECONDS = 90  # of a failed run those logs are shown that were written to within this time
 
 
-def perform(scenario, steps, *arguments):
-    """Makes `scenario(world, *arguments)`, performs its steps, prints the result. Returns the exit code."""
+def main(doc, make, steps, **folders):
+    """Makes `make(world, peers, elector)`, whose steps these are, and performs them. `folders` are options of this one
+    scenario with their defaults, and more arguments of `make`. Returns the exit code."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--peers", required=True, type=Path, help="folder with what tests/cluster/peers builds")
+    parser.add_argument("--elector", required=True, type=Path, help="the prometheus-elector binary")
+    for name, default in folders.items():
+        parser.add_argument(f"--{name}", default=default, type=Path)
+    arguments = {name: path.resolve() for name, path in vars(parser.parse_args()).items()}
     passed = 0
     try:
         with World() as world:
-            performer = scenario(world, *arguments)
+            scenario = make(world, **arguments)
             for step in steps:
                 name = step.__name__.replace("_", " ")
                 start = time.monotonic()
                 try:
-                    report = step(performer)
+                    report = step(scenario)
                 except Exception as error:
                     print(f"FAILED  {name}\n  {type(error).__name__}: {error}", flush=True)
-                    show_logs(world, performer.cluster.namespace)
+                    show_logs(world, scenario.cluster.namespace)
                     raise
                 passed += 1
                 took = f"{time.monotonic() - start:.1f} s"

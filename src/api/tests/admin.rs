@@ -83,6 +83,20 @@ async fn commands_go_to_role_control_and_its_sentence_comes_back() {
 }
 
 #[tokio::test]
+async fn a_shutdown_is_begun_and_not_waited_for() {
+    let (inputs, _ends) = inputs(false);
+    let shutting_down = inputs.shutting_down.clone();
+    let router = router(shared(inputs));
+    assert!(!shutting_down.is_cancelled());
+    for _ in 0..2 {
+        let (status, answer) = post(&router, "/shutdown").await;
+        assert_eq!(status, 200);
+        assert!(answer["message"].as_str().unwrap().starts_with("shutting down: hands over"), "{answer}");
+        assert!(shutting_down.is_cancelled());
+    }
+}
+
+#[tokio::test]
 async fn a_witness_hands_over_what_it_leads_and_needs_no_cordon() {
     let (inputs, mut ends) = inputs(true);
     let router = router(shared(inputs));

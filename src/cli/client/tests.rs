@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use elector_raft::{CommandError, GroupEnds, GroupHandle, MemberKind, MemberStatus, NodeId, Request as GroupRequest};
+use elector_raft::{
+    Authority, CommandError, GroupEnds, GroupHandle, Leader, Leadership, Member, MemberKind, MemberStatus, NodeId,
+    Request as GroupRequest,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -12,10 +15,16 @@ use crate::metrics::Metrics;
 
 /// A served witness: it needs no role control, and `step-down` and `member remove` reach the group directly.
 fn sidecar() -> (SocketAddr, GroupEnds, AbortOnDropHandle<()>) {
+    let (admin, _, ends, served) = sidecar_with_api();
+    (admin, ends, served)
+}
+
+/// The same, with the address of its API as the second.
+fn sidecar_with_api() -> (SocketAddr, SocketAddr, GroupEnds, AbortOnDropHandle<()>) {
     let (group, ends) = GroupHandle::new();
     let loopback = "127.0.0.1:0".parse().unwrap();
     let api = Api::bind(&ApiSettings { listen: loopback, admin_listen: loopback, web_config_file: None }).unwrap();
-    let admin = api.admin_addr;
+    let (admin, public) = (api.admin_addr, api.public_addr);
     let inputs = ApiInputs {
         member: "wit-0".to_owned(),
         metrics: Arc::new(Metrics::new("wit-0", &group, None)),
@@ -27,7 +36,7 @@ fn sidecar() -> (SocketAddr, GroupEnds, AbortOnDropHandle<()>) {
         gate: None,
     };
     let served = tokio::spawn(api.serve(inputs, Drain::default(), Duration::ZERO));
-    (admin, ends, AbortOnDropHandle::new(served))
+    (admin, public, ends, AbortOnDropHandle::new(served))
 }
 
 fn text(output: Output) -> String {
@@ -37,11 +46,32 @@ fn text(output: Output) -> String {
 #[tokio::test]
 async fn status_is_a_table_or_the_raw_report() {
     let (admin, _ends, _served) = sidecar();
-    let table = text(status(admin, false).await.unwrap());
+    let table = text(status(&Whom::Own(admin), false).await.unwrap());
     assert!(table.starts_with("wit-0 is a witness; no leader is known; term 0; not ready\n"), "{table}");
-    let json = text(status(admin, true).await.unwrap());
+    let json = text(status(&Whom::Own(admin), true).await.unwrap());
     let report: StatusReport = serde_json::from_str(&json).unwrap();
     assert_eq!(report.member, "wit-0");
+}
+
+#[tokio::test]
+async fn a_check_of_any_member_says_what_is_wrong_or_who_leads() {
+    let (admin, api, ends, _served) = sidecar_with_api();
+    let other = Whom::Other(api.to_string());
+    for whom in [Whom::Own(admin), other.clone()] {
+        let error = status_check(&whom).await.unwrap_err().to_string();
+        assert!(error.starts_with("wit-0: no leader is known; not ready: "), "{error}");
+    }
+    ends.status.send_modify(|status| Arc::make_mut(status).settled = true);
+    let member = Member { name: "prom-1".to_owned(), ..Member::default() };
+    let leader = Some(Arc::new(Leader { id: NodeId(7), is_self: false, member }));
+    ends.leadership.send_replace(Leadership { term: 4, leader, authority: Authority::None });
+    assert_eq!(text(status_check(&other).await.unwrap()), "wit-0 is settled; prom-1 leads, term 4\n");
+
+    let nobody = Whom::Other("127.0.0.1:1".to_owned());
+    let error = status_check(&nobody).await.unwrap_err().to_string();
+    assert!(error.starts_with("no member's API answers on 127.0.0.1:1 (Connection refused"), "{error}");
+    let error = status_check(&Whom::Other("prom-1".to_owned())).await.unwrap_err().to_string();
+    assert!(error.starts_with("no member's API answers on prom-1 ("), "{error}");
 }
 
 #[tokio::test]
@@ -99,7 +129,7 @@ async fn a_refusal_is_shown_in_the_sidecars_own_words() {
 #[tokio::test]
 async fn without_a_sidecar_the_error_names_the_address_and_how_to_change_it() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let error = status(nobody, false).await.unwrap_err().to_string();
+    let error = status(&Whom::Own(nobody), false).await.unwrap_err().to_string();
     for part in [&nobody.to_string(), "--admin-listen-address", "PROMETHEUS_ELECTOR_ADMIN_LISTEN_ADDRESS", "refused"] {
         assert!(error.contains(part), "{part} in {error}");
     }
@@ -113,7 +143,9 @@ async fn another_server_is_not_taken_for_a_sidecar() {
         let app = axum::Router::new().route("/status", axum::routing::get(async || "<html>"));
         axum::serve(listener, app).await
     });
-    for outcome in [status(address, false).await, status(address, true).await, cordon(address).await] {
+    for outcome in
+        [status(&Whom::Own(address), false).await, status(&Whom::Own(address), true).await, cordon(address).await]
+    {
         let error = outcome.unwrap_err();
         assert!(matches!(error, CliError::NotASidecar { .. }), "{error}");
     }
@@ -123,6 +155,6 @@ async fn another_server_is_not_taken_for_a_sidecar() {
 async fn a_silent_sidecar_is_not_waited_for_without_end() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let error = status(address, false).await.unwrap_err();
+    let error = status(&Whom::Own(address), false).await.unwrap_err();
     assert!(matches!(error, CliError::NoAnswer { .. }), "{error}");
 }

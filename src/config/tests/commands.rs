@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{bare, mistakes_with, pod, try_parse};
-use crate::config::{ClientSettings, Command, InitSettings, UsageError};
+use crate::config::{ClientSettings, Command, InitSettings, StatusForm, UsageError, Whom};
 use crate::role::Role;
 
 fn command(line: &str, env: &[(&str, &str)]) -> Command {
@@ -59,10 +59,6 @@ fn render_and_check_config_need_the_source_only() {
 #[test]
 fn clients_find_the_sidecar_of_the_same_container_without_an_argument() {
     let defaults = client("127.0.0.1:9095", "127.0.0.1:9097");
-    let Command::Status { client: found, json: false, watch: false } = command("status", &[]) else { panic!() };
-    assert_eq!(found, defaults);
-    let Command::Status { json: true, watch: false, .. } = command("status -json", &[]) else { panic!() };
-    let Command::Status { json: true, watch: true, .. } = command("status -watch --json", &[]) else { panic!() };
     for (line, found) in [
         (
             "step-down",
@@ -75,6 +71,13 @@ fn clients_find_the_sidecar_of_the_same_container_without_an_argument() {
             "cordon",
             match command("cordon", &[]) {
                 Command::Cordon(client) => client,
+                other => panic!("{other:?}"),
+            },
+        ),
+        (
+            "shutdown",
+            match command("shutdown", &[]) {
+                Command::Shutdown(client) => client,
                 other => panic!("{other:?}"),
             },
         ),
@@ -100,6 +103,37 @@ fn clients_find_the_sidecar_of_the_same_container_without_an_argument() {
 }
 
 #[test]
+fn status_asks_this_member_or_another_one_and_shows_it_in_one_form() {
+    let own = Whom::Own("127.0.0.1:9097".parse().unwrap());
+    let other = Whom::Other("prom-1.prom:9095".to_owned());
+    for (line, whom, form) in [
+        ("status", &own, StatusForm::Once { json: false }),
+        ("status -json", &own, StatusForm::Once { json: true }),
+        ("status -watch --json", &own, StatusForm::Watch { json: true }),
+        ("status --check", &own, StatusForm::Check),
+        ("status -check -of prom-1.prom:9095", &other, StatusForm::Check),
+        ("status -of=prom-1.prom:9095", &other, StatusForm::Once { json: false }),
+    ] {
+        let Command::Status { whom: found, form: shown } = command(line, &[]) else { panic!("{line}") };
+        assert_eq!((&found, shown), (whom, form), "{line}");
+    }
+}
+
+#[test]
+fn check_flags_finds_what_the_start_would() {
+    let Command::CheckFlags(warnings) = command("check-flags -witness -raft-data-dir=d -peer-service-name=prom", &[])
+    else {
+        panic!()
+    };
+    assert!(warnings.iter().any(|warning| warning.contains("raft-token-file")), "{warnings:?}");
+    let Command::CheckFlags(warnings) = command("check-flags -init -config=c -output=o", &[]) else { panic!() };
+    assert_eq!(warnings, Vec::<String>::new());
+    let missing =
+        "--output (or PROMETHEUS_ELECTOR_OUTPUT) is missing: the path of the Prometheus configuration to write";
+    assert_eq!(mistakes_with("check-flags -init -config=c", &[], pod()), [missing]);
+}
+
+#[test]
 fn clients_obey_the_sidecars_flags_and_environment() {
     let env = [
         ("PROMETHEUS_ELECTOR_API_LISTEN_ADDRESS", "0.0.0.0:1"),
@@ -111,8 +145,10 @@ fn clients_obey_the_sidecars_flags_and_environment() {
     for (listen, api) in
         [(":5", "127.0.0.1:5"), ("[::]:5", "127.0.0.1:5"), ("[::1]:5", "[::1]:5"), ("10.0.0.1:5", "10.0.0.1:5")]
     {
-        for line in [format!("status -api-listen-address {listen}"), format!("-api-listen-address={listen} status")] {
-            let Command::Status { client, .. } = command(&line, &env) else { panic!() };
+        for line in
+            [format!("step-down -api-listen-address {listen}"), format!("-api-listen-address={listen} step-down")]
+        {
+            let Command::StepDown(client) = command(&line, &env) else { panic!() };
             assert_eq!(client.api, api.parse().unwrap(), "{line}");
         }
     }

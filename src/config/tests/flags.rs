@@ -37,7 +37,7 @@ const REFERENCE: [(&str, Option<&str>); 27] = [
 ];
 
 /// The rest of the Lease-based tool's flags, and our own.
-const OTHERS: [(&str, Option<&str>); 39] = [
+const OTHERS: [(&str, Option<&str>); 40] = [
     ("prometheus-ca-file", None),
     ("prometheus-client-cert-file", None),
     ("prometheus-client-key-file", None),
@@ -71,10 +71,12 @@ const OTHERS: [(&str, Option<&str>); 39] = [
     ("advertise-prometheus-url", None),
     ("advertise-api-url", None),
     ("witness", Some("false")),
+    ("pod-leader-label", Some("false")),
     ("admin-listen-address", Some("127.0.0.1:9097")),
     ("member-removal-delay", Some("5m")),
     ("proxy-leader-wait", Some("5s")),
     ("output-mode", Some("0640")),
+    ("event-log", None),
     ("log-level", Some("info")),
     ("log-format", Some("logfmt")),
 ];
@@ -168,7 +170,7 @@ fn every_subcommand_says_what_it_does_to_the_disk() {
         let nested: Vec<_> = subcommand.get_subcommands().collect();
         if nested.is_empty() { leaves.push(subcommand) } else { leaves.extend(nested) }
     }
-    assert_eq!(leaves.len(), 9);
+    assert_eq!(leaves.len(), 11);
     for leaf in leaves {
         let about = leaf.get_long_about().map(ToString::to_string).unwrap_or_default();
         assert!(about.contains("disk") || about.contains("writes --output"), "{}: {about}", leaf.get_name());

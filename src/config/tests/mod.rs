@@ -7,6 +7,7 @@ mod defaults_in_force;
 mod flags;
 mod identity;
 mod mistakes;
+mod pod;
 mod raft_tls;
 mod timing;
 

@@ -187,6 +187,18 @@ impl Cluster {
         Ok(leader)
     }
 
+    /// Waits until `leader` knows that every other member could take over.
+    pub async fn wait_eligible(&self, leader: usize) -> Result<()> {
+        eventually(SETTLE_MAX, "every member to be able to take over", async || {
+            let status = self.members[leader].sidecar.status().await?;
+            let members = status.group()["members"].as_array().context("a status without members")?;
+            let unable = members.iter().find(|member| member["kind"] == "voter" && member["eligible"] != true);
+            ensure!(unable.is_none(), "{}", unable.unwrap_or_default());
+            Ok(())
+        })
+        .await
+    }
+
     /// The leader that all of `which` name, and that says so itself.
     pub async fn agreed_leader(&self, which: &[usize]) -> Result<usize> {
         let mut leader = None;
