@@ -98,12 +98,13 @@ deny: ## Licences, sources and bans of the dependencies.
 	$(CARGO_DENY) --locked check bans licenses sources
 	@echo "Security advisories were NOT checked here (see CONTRIBUTING.md)."
 
-test-cluster: ## Real etcd, kube-apiserver, CoreDNS: nothing but cluster DNS, the label of the leader; hosts without Kubernetes (root, Go).
+test-cluster: ## Real Kubernetes control plane: cluster DNS alone, the label of the leader, the chart; hosts without Kubernetes (root, Go).
 	@tests/setup/tools cluster python
-	tests/cluster/peers $(PEERS) etcd kube-apiserver coredns prometheus
+	tests/cluster/peers $(PEERS)
 	cargo build --locked --workspace $(NO_SIM)
 	tests/cluster/run --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector
 	tests/cluster/leader_label --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector
+	tests/cluster/chart --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector
 	$(CACHE)/venv/bin/python tests/cluster/hosts --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector
 
 image: ## A static binary, its sizes, and with docker or buildah the image around it (IMAGE=name).

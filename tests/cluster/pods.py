@@ -1,19 +1,14 @@
 """Pods of the example's StatefulSet, run as plain processes: what a kubelet would do with them, as far as it matters
 here. A pod is a network namespace, a host name, a folder a volume, and the containers' own arguments."""
 
-import http.client
-import json
 import re
-import threading
-import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
-from cluster import DOMAIN, GATEWAY
-from world import ip
+from cluster import DOMAIN, NAMESPACE
+from member import Member
+from network import PodNetwork
 
 
-class Pod:
+class Pod(Member):
     """Pod `ordinal` of a StatefulSet; `number` is unique in the run, `files` holds the content of Secrets by name."""
 
     def __init__(self, world, stateful_set, ordinal, number, programs, files):
@@ -21,7 +16,6 @@ class Pod:
         self.spec = stateful_set["spec"]["template"]["spec"]
         self.name = f"{stateful_set['metadata']['name']}-{ordinal}"
         self.service = stateful_set["spec"]["serviceName"]
-        self.address = f"10.244.0.{10 + number}"
         self.dir = world.dir / f"pod{number}"
         for volume in self.spec["volumes"]:
             for name, text in files.get(volume.get("secret", {}).get("secretName"), {}).items():
@@ -29,22 +23,8 @@ class Pod:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text)
         self.containers = {}
-        self.namespace = world.namespace(f"p{number}")
-        link = f"pod{number}"
-        ip("link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", self.namespace)
-        ip("link", "set", link, "master", "br0", "up")
-        ip("-n", self.namespace, "link", "set", "eth0", "up")
-        self._configure()
-
-    def _configure(self):
-        """Address, and the two files that a kubelet writes into a pod."""
-        ip("-n", self.namespace, "addr", "flush", "dev", "eth0")
-        ip("-n", self.namespace, "addr", "add", f"{self.address}/24", "dev", "eth0")
-        etc = Path("/etc/netns", self.namespace)
-        search = f"search {DOMAIN} svc.cluster.local cluster.local"
-        (etc / "resolv.conf").write_text(f"nameserver {GATEWAY}\n{search}\noptions ndots:5\n")
-        own_names = f"{self.name}.{self.service}.{DOMAIN} {self.name}"
-        (etc / "hosts").write_text(f"127.0.0.1 localhost\n{self.address} {own_names}\n")
+        self.network = PodNetwork(world, f"pod{number}")
+        self.move(f"10.244.0.{10 + number}")
 
     def start(self):
         """Runs the init containers, then starts the others."""
@@ -59,7 +39,7 @@ class Pod:
         arguments = [self.in_folder(argument, container) for argument in container["args"]]
         program = next(path for image, path in self.programs.items() if f"/{image}:" in container["image"])
         name = f"{self.dir.name}-{self.name}.{container['name']}"
-        return self.world.spawn(name, self.namespace, [program, *arguments], hostname=self.name)
+        return self.world.spawn(name, self.network.namespace, [program, *arguments], hostname=self.name)
 
     def in_folder(self, argument, container):
         """An argument with mount paths replaced by this pod's folders."""
@@ -79,58 +59,4 @@ class Pod:
     def move(self, address):
         """Gives a pod that does not run another address."""
         self.address = address
-        self._configure()
-
-    def get(self, port, path, timeout=2):
-        """Decoded JSON of a GET that must answer 200."""
-        connection = http.client.HTTPConnection(self.address, port, timeout=timeout)
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            body = answer.read()
-        finally:
-            connection.close()
-        if answer.status != 200:
-            raise ValueError(f"{self.name}{path}: {answer.status} {body[:200]!r}")
-        return json.loads(body)
-
-    def leads(self):
-        """Whether this member says that it is the leader; False when it does not answer."""
-        try:
-            return self.get(9095, "/_elector/leader", timeout=0.5)["is_leader"]
-        except (OSError, http.client.HTTPException, ValueError):
-            return False
-
-    def group(self):
-        """Its view of the group."""
-        return self.get(9095, "/_elector/status")["group"]
-
-    def ships(self):
-        """Whether its gate passes remote writes on."""
-        remotes = self.get(9095, "/_elector/status")["gate"]["remotes"]
-        return [remote["phase"] for remote in remotes] == ["writer"]
-
-
-class Receiver:
-    """Takes remote writes, and remembers who sent when."""
-
-    def __init__(self):
-        self.requests = []  # (monotonic seconds, sender's address)
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                self.rfile.read(int(self.headers["Content-Length"]))
-                outer.requests.append((time.monotonic(), self.client_address[0]))
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer((GATEWAY, 9009), Handler)
-        self.server.daemon_threads = True
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def senders_since(self, start):
-        return {sender for at, sender in list(self.requests) if at >= start}
+        self.network.configure(address, [f"{self.name}.{self.service}.{DOMAIN}", self.name], NAMESPACE)

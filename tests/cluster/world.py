@@ -41,6 +41,11 @@ def eventually(what, seconds, probe, pause=0.05):
         time.sleep(pause)
 
 
+def tail(log, lines):
+    """The last lines of a log, to be shown."""
+    return "\n".join(f"    {line[:300]}" for line in log.read_text(errors="replace").splitlines()[-lines:])
+
+
 class Process:
     """One child: its log, and its end by id."""
 
@@ -58,8 +63,7 @@ class Process:
         self.popen.wait()
 
     def tail(self, lines=15):
-        text = self.log.read_text(errors="replace").splitlines()
-        return "\n".join(f"    {line[:300]}" for line in text[-lines:])
+        return tail(self.log, lines)
 
 
 class World:
@@ -68,6 +72,7 @@ class World:
     def __init__(self):
         self.run = f"pe-{os.getpid()}"
         self.namespaces, self.processes = [], []
+        self.at_end = []  # called first of all at the end: whoever starts processes by itself stops
 
     def __enter__(self):
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -77,6 +82,8 @@ class World:
         return self
 
     def __exit__(self, kind, _error, _trace):
+        for stop in self.at_end:
+            stop()
         for process in reversed(self.processes):
             process.kill()
         for namespace in self.namespaces:
@@ -95,6 +102,11 @@ class World:
         Path("/etc/netns", full).mkdir(parents=True)
         return full
 
+    def remove(self, namespace):
+        """Ends a namespace before the run ends."""
+        remove_namespace(namespace)
+        self.namespaces.remove(namespace)
+
     def enter(self, namespace):
         """Moves this thread, and what it starts from now on, into the network of `namespace`."""
         libc = ctypes.CDLL(None, use_errno=True)
@@ -102,9 +114,10 @@ class World:
             if libc.setns(handle.fileno(), CLONE_NEWNET) != 0:
                 raise OSError(ctypes.get_errno(), f"setns {namespace}")
 
-    def spawn(self, name, namespace, arguments, hostname=None):
-        """Starts a process in `namespace`, with an almost empty environment. Every link of the chain execs the next
-        one, so the id is that of the program itself."""
+    def spawn(self, name, namespace, arguments, hostname=None, inherit=()):
+        """Starts a process in `namespace`, with an almost empty environment and the file descriptors `inherit`. Every
+        link of the chain execs the next one, so the id is that of the program itself. The process dies with the thread
+        that calls this."""
         command = ["setpriv", "--pdeathsig", "KILL", "ip", "netns", "exec", namespace]
         if hostname:
             command += ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', hostname]
@@ -117,6 +130,7 @@ class World:
                 stderr=subprocess.STDOUT,
                 env={"PATH": os.environ["PATH"]},
                 cwd=self.dir,
+                pass_fds=inherit,
                 start_new_session=True,
             )
         process = Process(name, namespace, popen, log)
@@ -137,7 +151,7 @@ def remove_leftovers():
         if len(parts) < 3 or parts[0] != "pe" or not parts[1].isdigit():
             return False
         try:
-            return b"tests/cluster/" not in Path("/proc", parts[1], "cmdline").read_bytes()
+            return "python" not in os.readlink(f"/proc/{parts[1]}/exe")
         except OSError:
             return True
 
