@@ -11,6 +11,7 @@
 
 mod gate;
 mod pod_label;
+mod signals;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,12 +19,12 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use elector_raft::{Eligibility, Group, GroupConfig, GroupHandle, Member, Observer, PeerSet, Timing};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::signals::Signals;
 use crate::api::{Api, ApiInputs, Drain, Fallback, listen};
 use crate::config::{GroupSettings, InitSettings, Settings};
 use crate::discovery::{DialResolver, Discovery};
@@ -177,7 +178,6 @@ impl App {
 
     async fn run(mut self, signals: &mut Signals) -> anyhow::Result<()> {
         let event_log = self.event_log.clone();
-        // A preStop hook may ask first; the SIGTERM that follows is no second one then.
         let mut is_asked = false;
         let cause = tokio::select! {
             name = signals.next() => {
@@ -198,15 +198,9 @@ impl App {
         }
         let note = |state| event_log.iter().for_each(|log| log.shutdown(state));
         note(ShutdownState::Begun);
-        let second_signal = async {
-            if is_asked {
-                signals.next().await;
-            }
-            signals.next().await
-        };
         let stopped = tokio::select! {
             stopped = self.shut_down() => stopped,
-            name = second_signal => anyhow::bail!("a second {name}: stopped without waiting"),
+            name = signals.second(is_asked) => anyhow::bail!("a second {name}: stopped without waiting"),
         };
         stopped?;
         if let Some(cause) = cause {
@@ -389,23 +383,4 @@ fn build_proxy(
         let proxy = proxy.clone();
         Box::pin(async move { proxy.handle(client, request).await })
     })
-}
-
-/// SIGTERM and SIGINT.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> anyhow::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
 }
