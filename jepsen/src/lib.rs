@@ -1,0 +1,10 @@
+//! The chaos and partition harness: starts a whole deployment, breaks it, and judges the record.
+//!
+//! ```text
+//! plan (seed) -> nemeses -> deployment: pods, DNS, receiver, clients
+//!                               |-> recorder -> history.jsonl -> checkers -> verdict, report
+//! ```
+//!
+//! Black box: public endpoints, DNS, signals and files; no type of the elector.
+
+pub mod history;
