@@ -253,7 +253,8 @@ impl History {
         let file = File::open(path).with_context(|| format!("open {}", path.display()))?;
         let mut lines = BufReader::new(file).lines();
         let first = lines.next().with_context(|| format!("{} is empty", path.display()))??;
-        let run = serde_json::from_str(&first).with_context(|| format!("{}: the first line is no run", path.display()))?;
+        let run =
+            serde_json::from_str(&first).with_context(|| format!("{}: the first line is no run", path.display()))?;
         let mut entries = Vec::new();
         for (number, line) in (2..).zip(lines) {
             let line = line?;

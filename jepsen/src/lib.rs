@@ -7,4 +7,10 @@
 //!
 //! Black box: public endpoints, DNS, signals and files; no type of the elector.
 
+pub mod cli;
+pub mod deployment;
 pub mod history;
+pub mod nemesis;
+pub mod plan;
+pub mod recorder;
+pub mod run;

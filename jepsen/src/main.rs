@@ -1,6 +1,8 @@
-//! `jepsen run | check | list`.
+//! `jepsen run | list`.
 
-fn main() -> std::process::ExitCode {
-    eprintln!("jepsen: not built yet");
-    std::process::ExitCode::from(2)
+use clap::Parser as _;
+use jepsen::cli::{Arguments, main as run};
+
+fn main() -> anyhow::Result<()> {
+    run(Arguments::parse())
 }
