@@ -31,7 +31,7 @@ CARGO_TARGET_DIR=$(TARGET)/fuzz RUSTUP_TOOLCHAIN=nightly $(CARGO_FUZZ) fuzz run 
   -max_total_time=60 -timeout=30 -rss_limit_mb=1024 -max_len=4096 -print_final_stats=1 $(ARGS)
 endef
 
-.PHONY: help demo test test-unit test-sim test-blackbox test-chart chart-readme test-cluster soak mutants bench fuzz lint deny setup
+.PHONY: help demo test test-unit test-sim test-blackbox test-chart chart-readme test-cluster soak mutants chaos bench fuzz lint deny setup
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -97,6 +97,15 @@ test-cluster: ## Real etcd, kube-apiserver, CoreDNS: nothing but cluster DNS (ro
 	tests/cluster/peers $(PEERS) etcd kube-apiserver coredns prometheus
 	cargo build --locked --workspace $(NO_SIM)
 	tests/cluster/run --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector
+
+# HOURS wins over MINUTES. A failing run is repeated with the SEED that it printed.
+CHAOS = $(TARGET)/chaos
+MINUTES ?= 10
+chaos: ## Breaks a real deployment and judges what happened: MINUTES=10, HOURS=n, SEED=n, ARGS='--members 5' (root).
+	@tests/setup/tools rust prometheus chaos
+	cargo build --locked --workspace $(NO_SIM)
+	$(TARGET)/debug/jepsen run --minutes $(if $(HOURS),$$(($(HOURS) * 60)),$(MINUTES)) $(if $(SEED),--seed $(SEED)) \
+	  --out $(CHAOS) $(ARGS)
 
 bench: ## Takeover times, footprint, the gate on and off, the proxy beside nginx; ARGS='--only gaps' only a part.
 	@tests/setup/tools prometheus bench

@@ -28,6 +28,9 @@ pub struct Run {
     pub members: Vec<Member>,
     /// Versions, by program.
     pub versions: Vec<(String, String)>,
+    /// Names of the nemeses in the plan. Each must have been in force for the run to prove anything.
+    #[serde(default)]
+    pub plan: Vec<String>,
     /// Remote writes go through the gate.
     pub gate: bool,
     /// Interval of scrapes.
@@ -165,7 +168,8 @@ pub enum What {
         /// In words.
         detail: String,
     },
-    /// What a member tells about the group (`/_elector/leader`), when it changes.
+    /// What a member tells about the group (`/_elector/leader`), when it changes. One that has not answered for half a second
+    /// tells nothing: not ready, no leader, term 0.
     Told {
         /// Who tells.
         member: String,
@@ -263,8 +267,17 @@ impl History {
             entries.push(entry);
         }
         ensure!(!entries.is_empty(), "{} holds nothing but its head", path.display());
-        entries.sort_by_key(|entry| entry.at_ns);
-        Ok(Self { run, entries })
+        let mut history = Self { run, entries };
+        history.in_order();
+        Ok(history)
+    }
+
+    /// Sorts by time, and drops what comes after the end.
+    pub fn in_order(&mut self) {
+        self.entries.sort_by_key(|entry| entry.at_ns);
+        if let Some(end) = self.entries.iter().position(|entry| entry.what == What::End {}) {
+            self.entries.truncate(end + 1);
+        }
     }
 
     /// Writes it, by time.

@@ -40,6 +40,10 @@ struct Inner {
     /// Entries before the head; `None`: the head is written.
     waiting: Option<Vec<Entry>>,
     origin_ns: Ns,
+    /// The leader that was printed last, and its term.
+    leader: (String, u64),
+    /// Nothing more is noted.
+    ended: bool,
     error: Option<anyhow::Error>,
 }
 
@@ -52,6 +56,8 @@ impl Recorder {
             file: BufWriter::new(file),
             waiting: Some(Vec::new()),
             origin_ns: now_ns(),
+            leader: Default::default(),
+            ended: false,
             error: None,
         };
         Ok(Self(Arc::new(Mutex::new(inner))))
@@ -74,14 +80,20 @@ impl Recorder {
     /// Notes what happened at this time.
     pub fn note_at(&self, at_ns: Ns, what: What) {
         let mut inner = self.lock();
-        if let Some(words) = progress(&what) {
-            inner.say(&words);
+        if inner.ended {
+            return;
         }
+        inner.show(&what);
         let entry = Entry { at_ns, what };
         match &mut inner.waiting {
             Some(waiting) => waiting.push(entry),
             None => inner.write(&entry),
         }
+    }
+
+    /// Notes nothing any more: what is seen while everything is taken down does not count.
+    pub fn end(&self) {
+        self.lock().ended = true;
     }
 
     /// Prints a line with the time since the start.
@@ -109,6 +121,20 @@ impl Inner {
         let written = written.and_then(|()| Ok(self.file.write_all(b"\n")?));
         if let Err(error) = written {
             self.error.get_or_insert(error);
+        }
+    }
+
+    /// Prints what a person wants to see at once.
+    fn show(&mut self, what: &What) {
+        if let What::Told { member, is_leader: true, term, .. } = what {
+            let leader = (member.clone(), *term);
+            if self.leader == leader {
+                return;
+            }
+            self.leader = leader;
+        }
+        if let Some(words) = progress(what) {
+            self.say(&words);
         }
     }
 
@@ -158,6 +184,8 @@ mod tests {
         recorder.note_at(5, What::Healed {});
         recorder.begin(&Run { seed: 7, ..Run::default() });
         recorder.note_at(9, What::End {});
+        recorder.end();
+        recorder.note_at(10, What::Healed {});
         recorder.flush().unwrap();
         let history = History::read(&path).unwrap();
         assert_eq!(history.run.seed, 7);

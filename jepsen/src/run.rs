@@ -1,5 +1,6 @@
 //! A whole run: deployment, faults by the plan, healing, quiet, and the record of it all.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -25,19 +26,22 @@ const LOOK_PERIOD: Duration = Duration::from_millis(250);
 const TICK_PERIOD: Duration = Duration::from_secs(1);
 
 /// The head of the record.
-pub fn head(options: &Options, seed: u64, members: &[String], witness: impl Fn(&str) -> bool) -> Result<Run> {
+fn head(deployment: &Deployment, seed: u64, plan: &[Step]) -> Result<Run> {
+    let (options, replicas) = (&deployment.options, deployment.replicas());
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock stands before 1970")?;
-    let member = |name: &String| Member { name: name.clone(), witness: witness(name) };
+    let member = |name: String| Member { witness: !replicas.contains(&name), name };
+    let named: BTreeSet<&str> = plan.iter().map(|step| step.nemesis).collect();
     Ok(Run {
         seed,
         command: std::env::args().collect::<Vec<_>>().join(" "),
         start_unix_ms: u64::try_from(unix.as_millis()).unwrap_or(0),
         start_ns: now_ns(),
-        members: members.iter().map(member).collect(),
+        members: deployment.members().into_iter().map(member).collect(),
         versions: vec![
             ("prometheus-elector".into(), version_of(options)?),
             ("prometheus".into(), options.prometheus.version.clone()),
         ],
+        plan: named.into_iter().map(ToOwned::to_owned).collect(),
         gate: options.gate,
         scrape_interval_ms: u64::from(SCRAPE_INTERVAL_MS),
         bounds: Bounds::default(),
@@ -67,9 +71,8 @@ struct Active {
 pub async fn run(deployment: &mut Deployment, seed: u64, plan: &[Step]) -> Result<()> {
     let recorder = deployment.recorder.clone();
     deployment.wait_settled(SETTLE_MAX).await?;
-    let members = deployment.members();
-    let witnesses: Vec<String> = members.iter().filter(|name| !deployment.replicas().contains(name)).cloned().collect();
-    recorder.begin(&head(&deployment.options, seed, &members, |name| witnesses.iter().any(|other| other == name))?);
+    recorder.begin(&head(deployment, seed, plan)?);
+    deployment.start_clients();
     recorder.say("the group is well; the first fault can come");
     let start = Instant::now();
     let mut active: Vec<Active> = Vec::new();
@@ -93,6 +96,7 @@ pub async fn run(deployment: &mut Deployment, seed: u64, plan: &[Step]) -> Resul
     look(deployment, &mut active, Instant::now() + QUIET).await?;
     deployment.record_remote()?;
     recorder.note(What::End {});
+    recorder.end();
     recorder.flush()
 }
 

@@ -80,6 +80,8 @@ pub struct Deployment {
     client: Client,
     watchers: JoinSet<Result<()>>,
     watched: Vec<String>,
+    /// Clients ask through each member.
+    asking: bool,
     _target: Target,
     world: World,
 }
@@ -106,6 +108,7 @@ impl Deployment {
             addresses: BTreeMap::new(),
             watchers: JoinSet::new(),
             watched: Vec::new(),
+            asking: false,
             world,
         };
         for name in deployment.first_members() {
@@ -150,7 +153,7 @@ impl Deployment {
         let replica: usize = name.rsplit_once('-').and_then(|(_, number)| number.parse().ok()).unwrap_or(0);
         if !self.disks.contains_key(name) {
             // Half of them have a disk that syncs, the others one that can be filled.
-            let disk = Disk::new(&self.world.dir().join(name), replica % 2 == 0 && !witness)?;
+            let disk = Disk::new(&self.world.dir().join(name), replica.is_multiple_of(2) && !witness)?;
             self.disks.insert(name.into(), disk);
         }
         let dir = self.world.dir().join(format!("{name}-at-{address}"));
@@ -196,7 +199,21 @@ impl Deployment {
         self.watchers.spawn(poll::member(member, roster, recorder));
         let (member, roster, recorder) = shared();
         self.watchers.spawn(poll::processes(member, roster, recorder));
-        let (member, roster, recorder) = shared();
+        if self.asking {
+            self.ask_through(name);
+        }
+    }
+
+    /// Starts the clients of all members, now and later.
+    pub fn start_clients(&mut self) {
+        self.asking = true;
+        for name in self.watched.clone() {
+            self.ask_through(&name);
+        }
+    }
+
+    fn ask_through(&mut self, name: &str) {
+        let (member, roster, recorder) = (name.to_owned(), self.roster.clone(), self.recorder.clone());
         let question = if self.options.agent { Question::Config } else { Question::Query };
         let members = u32::try_from(self.options.voters()).unwrap_or(1);
         self.watchers.spawn(clients::ask_through(member, members, question, roster, recorder));

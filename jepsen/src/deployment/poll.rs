@@ -58,7 +58,7 @@ async fn look(client: &Client, seat: Seat) -> Result<Told> {
     let answer = ask::leader(client, seat.address).await?;
     let ready =
         http::status(client, Method::GET, &format!("http://{}:{API_PORT}/_elector/readyz", seat.address)).await?;
-    let ask::Leader { is_leader, name: leader, term } = answer;
+    let ask::Answer { is_leader, name: leader, term } = answer;
     Ok(Told { is_leader, leader, term, ready: ready == 200 })
 }
 

@@ -124,7 +124,7 @@ impl Namespace {
             make()
         };
         match std::thread::scope(|scope| scope.spawn(enter).join()) {
-            Ok(made) => made,
+            Ok(result) => result,
             Err(_) => bail!("the thread in {} panicked", self.name),
         }
     }

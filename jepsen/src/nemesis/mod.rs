@@ -61,6 +61,7 @@ impl Begun {
     }
 
     /// In force if `is_seen`, else nobody knows.
+    #[must_use]
     pub fn seen(self, is_seen: bool) -> Self {
         if is_seen { self } else { Self { outcome: Outcome::Indeterminate, ..self } }
     }
