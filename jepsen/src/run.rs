@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
+use test_support::wait::eventually;
 use tokio::time::{Instant, sleep_until};
 
 use crate::deployment::Deployment;
@@ -22,6 +23,8 @@ const SETTLE_MAX: Duration = Duration::from_secs(180);
 const QUIET: Duration = Duration::from_secs(45);
 /// Between two looks at the processes.
 const LOOK_PERIOD: Duration = Duration::from_millis(250);
+/// A takeover takes less.
+const LEADER_WITHIN: Duration = Duration::from_secs(5);
 /// Between two ticks of a nemesis.
 const TICK_PERIOD: Duration = Duration::from_secs(1);
 
@@ -121,7 +124,7 @@ async fn look(deployment: &mut Deployment, active: &mut [Active], until: Instant
 async fn begin(deployment: &mut Deployment, id: u64, step: &Step) -> Option<Active> {
     let known = nemesis::find(step.nemesis)?;
     let (mut nemesis, mut rng) = ((known.make)(), StdRng::seed_from_u64(step.seed));
-    let aim = Aim { leader: deployment.leader().await, at_leader: step.at_leader };
+    let aim = Aim { leader: leader(deployment, step.at_leader).await, at_leader: step.at_leader };
     let begun = nemesis.install(deployment, &aim, &mut rng).await;
     let begun = begun.unwrap_or_else(|error| Begun {
         at_ns: now_ns(),
@@ -143,6 +146,13 @@ async fn begin(deployment: &mut Deployment, id: u64, step: &Step) -> Option<Acti
     };
     deployment.recorder.note_at(at_ns, fault.entry(Phase::Begin, outcome, detail));
     (outcome != Outcome::Skipped).then_some(fault)
+}
+
+/// Who leads now. What goes for the leader waits a moment for one.
+async fn leader(deployment: &Deployment, is_needed: bool) -> Option<String> {
+    let patience = if is_needed { LEADER_WITHIN } else { Duration::ZERO };
+    let found = eventually(patience, "a leader", async || deployment.leader().await.context("nobody leads"));
+    found.await.ok()
 }
 
 async fn end(deployment: &mut Deployment, mut fault: Active) {
