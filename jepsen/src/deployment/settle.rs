@@ -7,12 +7,15 @@ use reqwest::Method;
 use test_support::dns::Mode;
 use test_support::http;
 use test_support::receiver::behaviour::Behaviour;
+use test_support::wait::eventually;
 
 use super::links::Links;
 use super::options::API_PORT;
 use super::pod::Program;
 use super::{Deployment, ask};
 
+/// A takeover, or a pod that starts, takes less.
+const WHOLE_WITHIN: Duration = Duration::from_secs(8);
 const LOOK_PERIOD: Duration = Duration::from_millis(200);
 
 impl Deployment {
@@ -33,7 +36,20 @@ impl Deployment {
         }
     }
 
+    /// Waits a moment until the group is whole: what takes a member away for good may come only then.
+    pub async fn wait_whole(&self) -> Result<()> {
+        eventually(WHOLE_WITHIN, "the group to be whole", async || self.check_whole().await).await
+    }
+
     async fn settled(&self, stored: usize) -> Result<()> {
+        self.check_whole().await?;
+        ensure!(self.receiver.read(|_, store| store.len()) > stored, "no samples arrive");
+        Ok(())
+    }
+
+    /// An error unless one leader is told by all members and each is ready: a member that has lost its disk is ready again
+    /// once it votes in the place of its former self.
+    async fn check_whole(&self) -> Result<()> {
         let leader = self.leader().await.context("nobody leads")?;
         for pod in self.pods.values() {
             let name = &pod.name;
@@ -43,7 +59,6 @@ impl Deployment {
             let code = http::status(&self.client, Method::GET, &ready).await?;
             ensure!(code == 200, "{name} is not ready: {}", self.client.get(&ready).send().await?.text().await?);
         }
-        ensure!(self.receiver.read(|_, store| store.len()) > stored, "no samples arrive");
         Ok(())
     }
 

@@ -69,7 +69,11 @@ impl Deployment {
         let signal = if paused { Signal::STOP } else { Signal::CONT };
         let programs: Vec<Program> = {
             let pod = self.pod(name)?;
-            programs.iter().copied().filter(|program| pod.slot(*program).process.is_some()).collect()
+            let is_meant = |program: &Program| {
+                let slot = pod.slot(*program);
+                slot.process.is_some() && slot.paused != paused
+            };
+            programs.iter().copied().filter(is_meant).collect()
         };
         for &program in &programs {
             self.pod(name)?.slot(program).signal(signal)?;

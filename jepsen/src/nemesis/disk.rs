@@ -36,6 +36,12 @@ impl Nemesis for Replace {
     async fn install(&mut self, deployment: &mut Deployment, aim: &Aim, rng: &mut StdRng) -> Result<Begun> {
         let from = deployment.replicas();
         let Some(victim) = aim.pick(&from, rng) else { return Ok(Begun::skipped("there is no pod")) };
+        if self.loses_disk {
+            // The group promises nothing after a majority of disks is lost: one after the other.
+            if let Err(error) = deployment.wait_whole().await {
+                return Ok(Begun::skipped(format!("another disk at the same time could be one too many: {error:#}")));
+            }
+        }
         // A node that loses its disk gives no notice; one that is emptied in order does.
         let graceful = !self.loses_disk && rng.random_bool(0.5);
         let at_ns = now_ns();

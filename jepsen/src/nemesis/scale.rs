@@ -27,6 +27,11 @@ impl Nemesis for Scale {
     async fn install(&mut self, deployment: &mut Deployment, _: &Aim, _: &mut StdRng) -> Result<Begun> {
         let replicas = deployment.replicas().len();
         let member = member_name(if self.up { replicas } else { replicas - 1 });
+        if !self.up
+            && let Err(error) = deployment.wait_whole().await
+        {
+            return Ok(Begun::skipped(format!("another member is missing already: {error:#}")));
+        }
         let at_ns = now_ns();
         self.member = Some(member.clone());
         if self.up {
