@@ -39,6 +39,13 @@ pub struct Traits {
     pub members_min: usize,
 }
 
+impl Traits {
+    /// Whether both change one thing.
+    pub fn shares(&self, other: &Self) -> bool {
+        self.resources.iter().any(|resource| other.resources.contains(resource))
+    }
+}
+
 /// A nemesis at its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
@@ -91,7 +98,7 @@ pub fn plan(seed: u64, total: Duration, members: usize, chosen: &[Traits]) -> Ve
         }
         let beside: Vec<&Traits> =
             steps.iter().filter(|(step, _)| step.end() + REST / 4 > at).map(|(_, of)| *of).collect();
-        let fits = |traits: &&Traits| beside.iter().all(|other| !shares(traits, other));
+        let fits = |traits: &&Traits| beside.iter().all(|other| !traits.shares(other));
         let Some(next) = waiting.iter().position(fits) else {
             // Nothing goes beside what is under way: this lane waits for the other one.
             lanes[0] = lanes[1].max(at + Duration::from_secs(1));
@@ -119,10 +126,6 @@ pub fn plan(seed: u64, total: Duration, members: usize, chosen: &[Traits]) -> Ve
 
 fn gap(rng: &mut StdRng) -> Duration {
     Duration::from_millis(rng.random_range(GAP_MS.0..=GAP_MS.1))
-}
-
-fn shares(one: &Traits, other: &Traits) -> bool {
-    one.resources.iter().any(|resource| other.resources.contains(resource))
 }
 
 #[cfg(test)]
@@ -175,7 +178,7 @@ mod tests {
                 assert!(beside.len() <= 1, "two at once at the most: {one:?} {beside:?}");
                 pairs += beside.len();
                 for other in beside {
-                    assert!(!shares(&traits(one.nemesis), &traits(other.nemesis)), "{one:?} {other:?}");
+                    assert!(!traits(one.nemesis).shares(&traits(other.nemesis)), "{one:?} {other:?}");
                 }
             }
         }

@@ -90,6 +90,10 @@ pub async fn run(deployment: &mut Deployment, seed: u64, plan: &[Step]) -> Resul
         } else if let Some(due) = active.iter().position(|fault| fault.ends <= next) {
             end(deployment, active.swap_remove(due)).await;
         } else if let Some((id, step)) = steps.next() {
+            // Installing takes time that the plan does not know: what is still under way and in the way ends first.
+            while let Some(other) = active.iter().position(|fault| in_the_way(fault.name, step.nemesis)) {
+                end(deployment, active.swap_remove(other)).await;
+            }
             active.extend(begin(deployment, id, step).await);
         }
     }
@@ -119,6 +123,11 @@ async fn look(deployment: &mut Deployment, active: &mut [Active], until: Instant
         }
         sleep_until(until.min(now + LOOK_PERIOD)).await;
     }
+}
+
+fn in_the_way(one: &str, other: &str) -> bool {
+    let traits = |name| nemesis::find(name).map(|known| known.traits);
+    traits(one).zip(traits(other)).is_some_and(|(one, other)| one.shares(&other))
 }
 
 async fn begin(deployment: &mut Deployment, id: u64, step: &Step) -> Option<Active> {

@@ -88,6 +88,8 @@ mod tests {
         let mut store = Store::default();
         store.add(&requests[0].points);
         store.add(&requests[3].points);
+        // The same moment with another value is no other time.
+        store.add(&[Point { value: 2.0, ..point(20) }]);
         let names = BTreeMap::from([(IpAddr::from([10, 0, 0, 2]), "prom-0".to_owned())]);
         let ns = |instant: Instant| u64::try_from(instant.duration_since(start).as_millis()).unwrap_or(0);
         let found = entries(&requests, &store, &names, at(20), ns);

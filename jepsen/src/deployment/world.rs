@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(owner("pejep-4711-3"), Some(4711));
         assert_eq!(owner("pejep-4711"), Some(4711));
         assert_eq!(owner("pejep-4711-aXb9"), Some(4711));
-        for other in ["pe-4711-3", "pejep", "pejep-", "pejep-x-1", "pejepper-1"] {
+        for other in ["pe-4711-3", "pejep4711-1", "pejep", "pejep-", "pejep-x-1", "pejepper-1"] {
             assert_eq!(owner(other), None, "{other}");
         }
     }

@@ -1,22 +1,21 @@
 //! Jumps of the wall clock, as one sidecar sees it: libfaketime is between it and the C library. The machine's clock is never set.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
-use reqwest::header::DATE;
+use serde_json::Value;
 use test_support::wait::eventually;
 
 use super::{Aim, Begun, Nemesis};
 use crate::deployment::Deployment;
-use crate::deployment::options::API_PORT;
 use crate::recorder::now_ns;
 
 /// The library looks at its file every second, and at every call that asks for the time.
 const SEEN_WITHIN: Duration = Duration::from_secs(6);
-/// A date tells whole seconds, and the machine is busy.
+/// The machine is busy.
 const SLACK_S: i64 = 4;
 
 pub(super) fn jump() -> Box<dyn Nemesis> {
@@ -59,42 +58,37 @@ fn set(deployment: &mut Deployment, victim: &str, seconds: i64) -> Result<()> {
     std::fs::write(deployment.pod(victim)?.clock_file(), format!("{seconds:+}\n")).context("set the clock")
 }
 
-/// Waits until the sidecar's answers have the date of a clock that is wrong by so much.
+/// Waits until the sidecar tells the time of a clock that is wrong by so much. (Not by the header `Date`: hyper keeps that, and does
+/// not go back with the clock.)
 async fn see(deployment: &mut Deployment, victim: &str, seconds: i64) -> Result<()> {
-    let url = format!("http://{}:{API_PORT}/_elector/livez", deployment.pod(victim)?.address());
-    let client = deployment.client();
     eventually(SEEN_WITHIN, "the wall clock to jump", async || {
-        let answer = client.get(&url).send().await?;
-        let date = answer.headers().get(DATE).context("an answer without a date")?.to_str()?;
-        let off = offset(date, SystemTime::now()).with_context(|| format!("date `{date}`"))?;
+        let status = deployment.status(victim).await?;
+        let off = offset(&status, SystemTime::now()).context("a status without `at_unix_ms`")?;
         ensure!((off - seconds).abs() <= SLACK_S, "its clock is off by {off} s");
         Ok(())
     })
     .await
 }
 
-/// Seconds by which an HTTP date is ahead.
-fn offset(date: &str, now: SystemTime) -> Option<i64> {
-    let date = httpdate::parse_http_date(date).ok()?;
-    let ahead = date.duration_since(now).map(|ahead| ahead.as_secs());
-    let behind = now.duration_since(date).map(|behind| behind.as_secs());
-    match (ahead, behind) {
-        (Ok(seconds), _) => i64::try_from(seconds).ok(),
-        (_, Ok(seconds)) => i64::try_from(seconds).ok().map(|seconds| -seconds),
-        _ => None,
-    }
+/// Seconds by which the clock of a status is ahead.
+fn offset(status: &Value, now: SystemTime) -> Option<i64> {
+    let now = i64::try_from(now.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok()?;
+    Some((status["at_unix_ms"].as_i64()? - now) / 1_000)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
-    fn a_date_tells_how_wrong_a_clock_is() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        assert_eq!(offset("Sun, 06 Nov 1994 08:49:37 GMT", now), Some(0));
-        assert_eq!(offset("Sun, 06 Nov 1994 08:50:37 GMT", now), Some(60));
-        assert_eq!(offset("Sun, 06 Nov 1994 07:49:37 GMT", now), Some(-3_600));
-        assert_eq!(offset("yesterday", now), None);
+    fn a_status_tells_how_wrong_a_clock_is() {
+        let now = UNIX_EPOCH + Duration::from_millis(784_111_777_500);
+        let offset = |at: i64| offset(&json!({ "at_unix_ms": at }), now);
+        assert_eq!(offset(784_111_777_501), Some(0));
+        assert_eq!(offset(784_111_837_500), Some(60));
+        assert_eq!(offset(784_108_177_500), Some(-3_600));
+        assert_eq!(super::offset(&json!({}), now), None);
     }
 }

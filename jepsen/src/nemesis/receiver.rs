@@ -13,7 +13,7 @@ use crate::deployment::Deployment;
 use crate::recorder::now_ns;
 
 /// A writer sends every second or so.
-const REQUEST_WITHIN: Duration = Duration::from_secs(4);
+const REQUEST_WITHIN: Duration = Duration::from_secs(6);
 const SLOW: Duration = Duration::from_secs(2);
 
 pub(super) fn failing() -> Box<dyn Nemesis> {
