@@ -159,7 +159,8 @@ fn progress(what: &What) -> Option<String> {
         }
         What::Told { member, is_leader: true, term, .. } => Some(format!("leader {member}, term {term}")),
         What::Process { member, program, state: ProcessState::Exited, intended: false, detail } => {
-            Some(format!("CRASH of the {program} of {member}: {detail}"))
+            let first = detail.lines().next().unwrap_or_default();
+            Some(format!("CRASH of the {program} of {member}: {first}"))
         }
         What::QueryFailed { via, wrong_replica: Some(replica), .. } => {
             Some(format!("WRONG REPLICA {replica} answered through {via}"))

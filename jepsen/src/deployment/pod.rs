@@ -48,6 +48,8 @@ pub struct Slot {
     pub process: Option<Process>,
     /// It was stopped by SIGSTOP.
     pub paused: bool,
+    /// It was told to end.
+    pub ending: bool,
     /// It has ended by itself and starts again then.
     pub restart_at: Option<Instant>,
 }

@@ -8,7 +8,7 @@ use test_support::process::Process;
 use test_support::wait::eventually;
 
 use super::Deployment;
-use super::pod::Program;
+use super::pod::{Program, Slot};
 use super::tail::Tail;
 use crate::history::{ProcessState, What};
 
@@ -44,13 +44,13 @@ impl Deployment {
 
     /// SIGKILL.
     pub fn kill(&mut self, name: &str, programs: &[Program]) -> Result<()> {
+        // One that has crashed before is not ours.
+        self.reap(name)?;
         let mut taken: Vec<(Program, Process)> = Vec::new();
         for &program in programs {
             let slot = self.pod(name)?.slot(program);
-            slot.restart_at = None;
-            slot.paused = false;
-            if let Some(mut process) = slot.process.take() {
-                // All of them before the first one is waited for, as when a node is lost. One that has ended is fine.
+            if let Some(mut process) = std::mem::take(slot).process {
+                // All of them before the first one is waited for, as when a node is lost.
                 let _ = process.signal(Signal::KILL);
                 taken.push((program, process));
             }
@@ -99,6 +99,7 @@ impl Deployment {
             let slot = pod.slot(program);
             slot.restart_at = None;
             if slot.process.is_some() {
+                slot.ending = true;
                 slot.signal(Signal::TERM)?;
             }
         }
@@ -107,7 +108,7 @@ impl Deployment {
 
     /// Whether everything in a pod that was told to end has. Notes each end.
     pub fn has_ended(&mut self, name: &str) -> Result<bool> {
-        self.reap(name, true)?;
+        self.reap(name)?;
         let pod = self.pod(name)?;
         Ok(pod.programs().iter().all(|program| pod.slot(*program).process.is_none()))
     }
@@ -133,7 +134,7 @@ impl Deployment {
     pub fn look(&mut self) -> Result<()> {
         self.follow();
         for name in self.members() {
-            self.reap(&name, false)?;
+            self.reap(&name)?;
             let now = Instant::now();
             let pod = self.pod(&name)?;
             let due = |program: &Program| pod.slot(*program).restart_at.is_some_and(|at| at <= now);
@@ -148,17 +149,17 @@ impl Deployment {
         self.tails.retain_mut(|tail| tail.follow(&recorder));
     }
 
-    /// Notes processes of a pod that have ended.
-    fn reap(&mut self, name: &str, intended: bool) -> Result<()> {
+    /// Notes processes of a pod that have ended. What was not told to is to start again.
+    fn reap(&mut self, name: &str) -> Result<()> {
         for program in Program::BOTH {
             let slot = self.pod(name)?.slot(program);
             let Some(process) = &mut slot.process else { continue };
             let Some(status) = process.exit_status() else { continue };
+            let intended = slot.ending;
             let detail =
                 if intended { status.to_string() } else { format!("{status}; {}", last_lines(&process.tail())) };
-            slot.process = None;
-            slot.paused = false;
-            slot.restart_at = (!intended).then(|| Instant::now() + RESTART_AFTER);
+            let restart_at = (!intended).then(|| Instant::now() + RESTART_AFTER);
+            *slot = Slot { restart_at, ..Slot::default() };
             self.note_process(name, program, ProcessState::Exited, intended, detail);
             self.seat(name);
         }
