@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use reqwest::Client;
 use serde_json::Value;
 use test_support::http;
@@ -26,6 +26,8 @@ const PER_SECOND: u32 = 200;
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 /// Open queries of one member: what comes beyond is not sent.
 const OPEN_MAX: usize = 1_500;
+/// Connections that are kept: after a takeover hundreds would stay open, and look like a leak of the sidecar.
+const IDLE_MAX: usize = 16;
 const LEADER_HEADER: &str = "x-prometheus-elector-leader";
 
 /// What clients ask.
@@ -87,7 +89,7 @@ pub(super) async fn ask_through(
     roster: Roster,
     recorder: Recorder,
 ) -> Result<()> {
-    let client = http::client(ANSWER_MAX)?;
+    let client = http::builder(ANSWER_MAX).pool_max_idle_per_host(IDLE_MAX).build().context("build an HTTP client")?;
     let path = question.path();
     let tally = Arc::new(Mutex::new(Tally::default()));
     let open = Arc::new(Semaphore::new(OPEN_MAX));
