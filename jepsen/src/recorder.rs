@@ -15,6 +15,9 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::history::{Entry, Ns, Outcome, Phase, ProcessState, Run, What};
 
+/// Between two lines about wrong answers.
+const WRONG_PERIOD_NS: Ns = 10_000_000_000;
+
 /// `CLOCK_MONOTONIC` now.
 pub fn now_ns() -> Ns {
     let now = clock_gettime(ClockId::Monotonic);
@@ -42,6 +45,8 @@ struct Inner {
     origin_ns: Ns,
     /// The leader that was printed last, and its term.
     leader: (String, u64),
+    /// When a wrong answer was printed last: hundreds may come in a second.
+    wrong_ns: Ns,
     /// Nothing more is noted.
     ended: bool,
     error: Option<anyhow::Error>,
@@ -57,6 +62,7 @@ impl Recorder {
             waiting: Some(Vec::new()),
             origin_ns: now_ns(),
             leader: Default::default(),
+            wrong_ns: 0,
             ended: false,
             error: None,
         };
@@ -132,6 +138,12 @@ impl Inner {
                 return;
             }
             self.leader = leader;
+        }
+        if let What::QueryFailed { wrong_replica: Some(_), .. } = what {
+            if now_ns() < self.wrong_ns + WRONG_PERIOD_NS {
+                return;
+            }
+            self.wrong_ns = now_ns();
         }
         if let Some(words) = progress(what) {
             self.say(&words);
