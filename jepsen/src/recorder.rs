@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use rustix::time::{ClockId, clock_gettime};
@@ -20,15 +20,17 @@ const WRONG_PERIOD_NS: Ns = 10_000_000_000;
 
 /// `CLOCK_MONOTONIC` now.
 pub fn now_ns() -> Ns {
-    let now = clock_gettime(ClockId::Monotonic);
-    // Both parts are positive and small enough for five hundred years.
-    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
+    // It is positive, and small enough for five hundred years.
+    Duration::try_from(clock_gettime(ClockId::Monotonic)).map_or(0, nanos)
+}
+
+fn nanos(duration: Duration) -> Ns {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// An instant, which is one of `CLOCK_MONOTONIC` on Linux, in its nanoseconds.
 pub fn ns_of(instant: Instant) -> Ns {
     let (now, ns) = (Instant::now(), now_ns());
-    let nanos = |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     ns.saturating_sub(nanos(now.saturating_duration_since(instant))) + nanos(instant.saturating_duration_since(now))
 }
 
@@ -184,8 +186,6 @@ fn progress(what: &What) -> Option<String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
-    use std::time::Duration;
-
     use super::*;
     use crate::history::History;
 
@@ -198,7 +198,7 @@ mod tests {
         recorder.begin(&Run { seed: 7, ..Run::default() });
         recorder.note_at(9, What::End {});
         recorder.end();
-        recorder.note_at(10, What::Healed {});
+        recorder.note_at(7, What::Healed {});
         recorder.flush().unwrap();
         let history = History::read(&path).unwrap();
         assert_eq!(history.run.seed, 7);
