@@ -33,7 +33,7 @@ CARGO_TARGET_DIR=$(TARGET)/fuzz RUSTUP_TOOLCHAIN=nightly $(CARGO_FUZZ) fuzz run 
   -max_total_time=60 -timeout=30 -rss_limit_mb=1024 -max_len=4096 -print_final_stats=1 $(ARGS)
 endef
 
-.PHONY: help demo test test-unit test-sim test-blackbox test-chart chart-readme test-cluster image soak mutants bench fuzz lint deny setup
+.PHONY: help demo test test-unit test-sim test-blackbox test-chart chart-readme test-cluster image soak mutants chaos test-chaos bench fuzz lint deny setup
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,8 +44,8 @@ demo: ## Three members; a sidecar killed; the remote away and a leader killed me
 	cargo build --locked --workspace $(NO_SIM)
 	$(TARGET)/debug/demo $(ARGS)
 
-test: setup lint test-unit test-sim test-blackbox test-chart deny ## Everything that CI runs; installs what it needs.
-	@echo "make test: format, clippy, docs, unit tests, simulation, black-box tests, chart and dependency rules are done."
+test: setup lint test-unit test-sim test-blackbox test-chart test-chaos deny ## Everything that CI runs; installs what it needs.
+	@echo "make test: format, clippy, docs, unit tests, simulation, black-box tests, chart, chaos and dependency rules are done."
 
 setup:
 	@tests/setup/tools rust prometheus
@@ -111,6 +111,22 @@ image: ## A static binary, its sizes, and with docker or buildah the image aroun
 	@tests/setup/tools rust musl
 	cargo build --locked --release --package prometheus-elector --target $(MUSL)
 	tests/setup/image $(TARGET)/$(MUSL)/release/prometheus-elector $(IMAGE)
+
+# HOURS wins over MINUTES. A failing run is repeated with the SEED that it printed.
+CHAOS = $(TARGET)/chaos
+MINUTES ?= 10
+chaos: ## Breaks a real deployment and judges what happened: MINUTES=10, HOURS=n, SEED=n, ARGS='--members 5' (root).
+	@tests/setup/tools rust prometheus chaos
+	cargo build --locked --workspace $(NO_SIM)
+	$(TARGET)/debug/jepsen run --minutes $(if $(HOURS),$$(($(HOURS) * 60)),$(MINUTES)) $(if $(SEED),--seed $(SEED)) \
+	  --out $(CHAOS) $(ARGS)
+
+test-chaos: ## A minute of it, where network namespaces can be made.
+	@if [ "$$(id -u)" = 0 ] && unshare --net true 2>/dev/null; then \
+	  $(MAKE) --no-print-directory chaos MINUTES=1 SEED=1 ARGS='--nemesis kill-both --nemesis isolate-leader'; \
+	else \
+	  echo "NOT RUN: the chaos harness. It needs root and network namespaces."; \
+	fi
 
 bench: ## Takeover times, footprint, the gate on and off, the proxy beside nginx; ARGS='--only gaps' only a part.
 	@tests/setup/tools prometheus bench

@@ -1,7 +1,16 @@
-//! The chaos and partition harness. It is an issue of its own; until then this binary says so and fails,
-//! so that nobody takes it for a harness that passed.
+//! `jepsen run | list`.
 
-fn main() -> std::process::ExitCode {
-    eprintln!("jepsen: the chaos harness is not built yet; see the tests in tests/ and `make test-cluster`");
-    std::process::ExitCode::from(2)
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use jepsen::cli::{Arguments, main as run};
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("jepsen: {error:#}");
+            ExitCode::from(2)
+        }
+    }
 }

@@ -7,12 +7,12 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hickory_proto::op::{Edns, Header, HeaderCounts, Metadata, ResponseCode};
 pub use hickory_proto::rr::RecordType;
-use hickory_proto::rr::rdata::{CNAME, SRV};
+use hickory_proto::rr::rdata::{CNAME, SOA, SRV};
 use hickory_proto::rr::{Name, RData, Record};
 use hickory_server::net::runtime::Time;
 use hickory_server::net::xfer::Protocol;
@@ -43,6 +43,8 @@ pub enum Mode {
     Refuse,
     /// Says nothing, as a dead server does.
     Drop,
+    /// Says that there is no such name.
+    NxDomain,
 }
 
 /// The server. Cheap to share by reference; dropping it stops it.
@@ -142,6 +144,19 @@ impl TestDns {
         self.zone().delay = delay;
     }
 
+    /// From now on behaves as cluster DNS does that keeps each answer, and that there is none, for `ttl_seconds`: an answer is up
+    /// to so old, and its time to live is what is left of that. A change of the mode is seen at once.
+    pub fn set_cluster(&self, ttl_seconds: u32) {
+        self.zone().cache = Some(Cache { ttl_seconds, ..Cache::default() });
+    }
+
+    /// Forgets the answers that it has kept.
+    pub fn forget(&self) {
+        if let Some(cache) = &mut self.zone().cache {
+            cache.answers.clear();
+        }
+    }
+
     /// Number of queries for one name and type since the start, over UDP and TCP, whatever was answered.
     pub fn queries(&self, name: &str, record_type: RecordType) -> usize {
         self.zone().queries.get(&(key(name), record_type)).copied().unwrap_or(0)
@@ -170,8 +185,16 @@ struct Zone {
     mode_by_type: HashMap<RecordType, Mode>,
     delay: Duration,
     aliases_alone: bool,
+    cache: Option<Cache>,
     queries: HashMap<(String, RecordType), usize>,
     queries_tcp: usize,
+}
+
+/// Answers as cluster DNS keeps them.
+#[derive(Default)]
+struct Cache {
+    ttl_seconds: u32,
+    answers: HashMap<(String, RecordType), (Instant, Vec<Record>, ResponseCode)>,
 }
 
 impl Zone {
@@ -193,6 +216,28 @@ impl Zone {
     fn remove_below(&mut self, name: &str) {
         let suffix = format!(".{name}");
         self.records.retain(|held, _| held != name && !held.ends_with(&suffix));
+    }
+
+    /// The answer out of the cache, if there is one.
+    fn cached(&mut self, name: &str, record_type: RecordType, now: Instant) -> (Vec<Record>, ResponseCode) {
+        let Some(Cache { ttl_seconds, answers }) = &mut self.cache else { return self.answer(name, record_type) };
+        let (ttl_seconds, key) = (*ttl_seconds, (name.to_owned(), record_type));
+        let age = |at: &Instant| u32::try_from(now.duration_since(*at).as_secs()).unwrap_or(u32::MAX);
+        if let Some((at, records, code)) = answers.get(&key).filter(|(at, ..)| age(at) < ttl_seconds) {
+            return (with_ttl(records, ttl_seconds - age(at)), *code);
+        }
+        let (mut records, code) = self.answer(name, record_type);
+        if records.is_empty() {
+            // Tells for how long the answer that there is nothing holds.
+            let nobody = absolute("cluster.local.");
+            let soa = SOA::new(nobody.clone(), nobody.clone(), 1, 7_200, 1_800, 86_400, ttl_seconds);
+            records.push(Record::from_rdata(nobody, ttl_seconds, RData::SOA(soa)));
+        }
+        let records = with_ttl(&records, ttl_seconds);
+        if let Some(cache) = &mut self.cache {
+            cache.answers.insert(key, (now, records.clone(), code));
+        }
+        (records, code)
     }
 
     /// The answer: records (with the chain of aliases that leads to them) and the response code.
@@ -225,6 +270,17 @@ impl Zone {
     }
 }
 
+fn with_ttl(records: &[Record], ttl_seconds: u32) -> Vec<Record> {
+    records
+        .iter()
+        .cloned()
+        .map(|mut record| {
+            record.ttl = ttl_seconds;
+            record
+        })
+        .collect()
+}
+
 struct Handler {
     zone: Arc<Mutex<Zone>>,
 }
@@ -241,7 +297,7 @@ impl RequestHandler for Handler {
             let mut zone = lock(&self.zone);
             *zone.queries.entry((name.clone(), record_type)).or_default() += 1;
             zone.queries_tcp += usize::from(request.protocol() == Protocol::Tcp);
-            let (answers, code) = zone.answer(&name, record_type);
+            let (answers, code) = zone.cached(&name, record_type, Instant::now());
             (zone.mode_by_type.get(&record_type).copied().unwrap_or(zone.mode), zone.delay, answers, code)
         };
         tokio::time::sleep(delay).await;
@@ -249,6 +305,7 @@ impl RequestHandler for Handler {
             Mode::Drop => return unsent,
             Mode::ServFail => (Vec::new(), ResponseCode::ServFail),
             Mode::Refuse => (Vec::new(), ResponseCode::Refused),
+            Mode::NxDomain => (Vec::new(), ResponseCode::NXDomain),
             Mode::Answer => (answers, code),
         };
         metadata.response_code = code;
@@ -258,7 +315,9 @@ impl RequestHandler for Handler {
         if request.edns.is_some() {
             builder.edns(&edns);
         }
-        let message = builder.build(metadata, &answers, [], [], []);
+        let (soa, answers): (Vec<_>, Vec<_>) =
+            answers.iter().partition(|record| record.record_type() == RecordType::SOA);
+        let message = builder.build(metadata, answers, [], soa, []);
         response.send_response(message).await.unwrap_or(unsent)
     }
 }
@@ -293,4 +352,32 @@ fn srv(port: u16, target: &str) -> RData {
 
 fn lock(zone: &Mutex<Zone>) -> MutexGuard<'_, Zone> {
     zone.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[test]
+    fn cluster_dns_gives_old_answers_until_their_time_is_over() {
+        let mut zone = Zone { cache: Some(Cache { ttl_seconds: 30, ..Cache::default() }), ..Zone::default() };
+        let start = Instant::now();
+        let ask = |zone: &mut Zone, name: &str, after_s: u64| {
+            let (records, code) = zone.cached(name, RecordType::A, start + Duration::from_secs(after_s));
+            let of = |record: &Record| (record.record_type(), record.ttl, record.data.to_string());
+            (records.iter().map(of).collect::<Vec<_>>(), code)
+        };
+        zone.add("p.", address(IpAddr::from([10, 0, 0, 1])));
+        assert_eq!(ask(&mut zone, "p.", 0).0, [(RecordType::A, 30, "10.0.0.1".into())]);
+        let (nothing, code) = ask(&mut zone, "q.", 0);
+        assert_eq!((nothing[0].0, nothing[0].1, code), (RecordType::SOA, 30, ResponseCode::NXDomain));
+        zone.remove_below("p.");
+        zone.add("p.", address(IpAddr::from([10, 0, 0, 2])));
+        zone.add("q.", address(IpAddr::from([10, 0, 0, 3])));
+        assert_eq!(ask(&mut zone, "p.", 29).0, [(RecordType::A, 1, "10.0.0.1".into())]);
+        assert_eq!(ask(&mut zone, "q.", 29).1, ResponseCode::NXDomain, "that there is none is kept too");
+        assert_eq!(ask(&mut zone, "p.", 30).0, [(RecordType::A, 30, "10.0.0.2".into())]);
+        assert_eq!(ask(&mut zone, "q.", 30).0, [(RecordType::A, 30, "10.0.0.3".into())]);
+    }
 }

@@ -39,6 +39,11 @@ pub fn reset_peak(id: u32) -> Result<()> {
     std::fs::write(format!("/proc/{id}/clear_refs"), "5").context("write /proc")
 }
 
+/// Open descriptors of process `id`.
+pub fn descriptors(id: u32) -> Result<usize> {
+    Ok(std::fs::read_dir(format!("/proc/{id}/fd")).context("read /proc")?.count())
+}
+
 fn parse(stat: &str, status: &str) -> Option<Usage> {
     let bytes = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
@@ -70,6 +75,7 @@ mod tests {
     fn the_own_process_can_be_read() {
         let id = std::process::id();
         assert!(Usage::read(id).unwrap().resident_bytes > 0);
+        assert!(descriptors(id).unwrap() >= 3);
         assert!(thread_cpu(id, "main").is_some() && thread_cpu(id, "no such thread").is_none());
     }
 }

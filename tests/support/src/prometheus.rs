@@ -42,7 +42,11 @@ impl Executable {
 
     fn look() -> Result<Self> {
         let path = std::env::var_os("PROMETHEUS").filter(|path| !path.is_empty());
-        let path = path.map_or_else(|| PathBuf::from("prometheus"), PathBuf::from);
+        Self::at(path.map_or_else(|| PathBuf::from("prometheus"), PathBuf::from))
+    }
+
+    /// The one at this path.
+    pub fn at(path: PathBuf) -> Result<Self> {
         let output = Command::new(&path).arg("--version").output().with_context(|| {
             format!(
                 "no Prometheus at `{}`: install it (`apt-get install prometheus`; `make test` does) or name one with \
@@ -56,7 +60,8 @@ impl Executable {
         Ok(Self { path, version })
     }
 
-    fn agent_flag(&self) -> &'static str {
+    /// What has it run as an agent.
+    pub fn agent_flag(&self) -> &'static str {
         if self.version.starts_with("2.") { "--enable-feature=agent" } else { "--agent" }
     }
 }

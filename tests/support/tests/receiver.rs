@@ -46,6 +46,7 @@ async fn a_request_is_noted_with_term_sender_samples_and_end() {
     let requests = sender.receiver.requests();
     assert_eq!(requests.len(), 2);
     assert_eq!((requests[0].term, requests[0].sender.as_deref()), (Some(7), Some("prom-1")));
+    assert_eq!(requests[0].from, Some(Ipv4Addr::LOCALHOST.into()));
     assert_eq!((requests[0].points.len(), requests[0].stored, requests[1].stored), (2, 2, 0));
     assert_eq!(requests[1].status(), Some(503));
     assert!(requests[0].at <= requests[0].whole.unwrap() && requests[0].end.unwrap().0 <= requests[1].at);

@@ -104,7 +104,7 @@ impl Scrapes {
 }
 
 /// Values of one scrape are `milliseconds * SCRAPERS_MAX + scraper`, so that a value tells both and rises with time.
-pub const SCRAPERS_MAX: u64 = 256;
+pub const SCRAPERS_MAX: u64 = 1024;
 /// Parts of the target; `scraper = replica * PARTS_MAX + part`.
 pub const PARTS_MAX: u64 = 64;
 
@@ -156,7 +156,7 @@ pub fn missing(stored: &Stored, scrapes: &Scrapes) -> Vec<Missing> {
 }
 
 fn whole(value: f64) -> Option<u64> {
-    // Values are milliseconds times a few hundred, far below what a float cannot hold exactly.
+    // Milliseconds of our time times a thousand are below what a float cannot hold exactly.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     value.is_finite().then_some(value as u64)
 }

@@ -1,5 +1,6 @@
 //! What the receiver notes about a request.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use super::decode::{Point, Version};
@@ -22,6 +23,8 @@ pub struct Request {
     pub term: Option<u64>,
     /// Who sent it: each replica's `remote_write` entry has its name as the user of `basic_auth`.
     pub sender: Option<String>,
+    /// Address that it came from.
+    pub from: Option<IpAddr>,
     /// By its `Content-Type`.
     pub version: Option<Version>,
     /// When the last byte of its body was there.
@@ -38,7 +41,7 @@ impl Request {
     /// A request whose head has just been read.
     pub fn begun(at: Instant, term: Option<u64>, sender: Option<String>) -> Self {
         let points = Vec::new();
-        Self { at, term, sender, version: None, whole: None, points, stored: 0, end: None }
+        Self { at, term, sender, from: None, version: None, whole: None, points, stored: 0, end: None }
     }
 
     /// The status of the answer.

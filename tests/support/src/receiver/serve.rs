@@ -1,6 +1,6 @@
 //! Serving: notes the head, reads the body, answers as it was told.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,13 +34,13 @@ struct Closed;
 pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
     loop {
-        let Ok((socket, _)) = listener.accept().await else {
+        let Ok((socket, from)) = listener.accept().await else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
-            let service = service_fn(|request| handle(Arc::clone(&shared), request));
+            let service = service_fn(|request| handle(Arc::clone(&shared), from.ip(), request));
             // A connection that breaks is noted with its request.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
         });
@@ -54,13 +54,14 @@ struct Note {
 }
 
 impl Note {
-    fn begin(shared: Arc<Shared>, headers: &HeaderMap) -> Self {
+    fn begin(shared: Arc<Shared>, from: IpAddr, headers: &HeaderMap) -> Self {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let term = text(TERM_HEADER).and_then(|term| term.parse().ok());
         let mut log = lock(&shared.log);
         let index = log.requests.len();
         // Under the lock, so that the order of the notes is that of their times.
-        log.requests.push(Request::begun(Instant::now(), term, text(AUTHORIZATION.as_str()).and_then(user)));
+        let request = Request::begun(Instant::now(), term, text(AUTHORIZATION.as_str()).and_then(user));
+        log.requests.push(Request { from: Some(from), ..request });
         drop(log);
         Self { shared, index }
     }
@@ -88,8 +89,8 @@ fn user(authorization: &str) -> Option<String> {
     Some(String::from_utf8(pair).ok()?.split_once(':')?.0.to_owned())
 }
 
-async fn handle(shared: Arc<Shared>, request: http::Request<Incoming>) -> Result<Answer, Closed> {
-    let note = Note::begin(Arc::clone(&shared), request.headers());
+async fn handle(shared: Arc<Shared>, from: IpAddr, request: http::Request<Incoming>) -> Result<Answer, Closed> {
+    let note = Note::begin(Arc::clone(&shared), from, request.headers());
     let mut behaviour = shared.behaviour.subscribe();
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Closed)?.to_bytes();

@@ -1,0 +1,99 @@
+//! Looks at one member all the time: what it tells about the group, what its Prometheus runs with, what its sidecar uses.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use reqwest::{Client, Method};
+use test_support::http;
+use test_support::procfs::{Usage, descriptors};
+use test_support::prometheus::{is_leaders, running_config};
+use tokio::time::MissedTickBehavior;
+
+use super::ask;
+use super::options::{API_PORT, PROMETHEUS_PORT};
+use super::roster::{Roster, Seat};
+use crate::history::What;
+use crate::recorder::Recorder;
+
+const PERIOD: Duration = Duration::from_millis(100);
+const ANSWER_MAX: Duration = Duration::from_millis(500);
+/// So many polls without an answer in a row: it tells nothing, and is not ready.
+const SILENT_AFTER: u32 = 5;
+
+/// What a member tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Told {
+    is_leader: bool,
+    leader: String,
+    term: u64,
+    ready: bool,
+}
+
+/// Polls until the task is dropped.
+pub(super) async fn member(member: String, roster: Roster, recorder: Recorder) -> Result<()> {
+    let client = http::client(ANSWER_MAX)?;
+    let mut ticks = ticks(PERIOD);
+    let (mut told, mut silent) = (Told::default(), 0);
+    loop {
+        ticks.tick().await;
+        let answer = match roster.seat(&member) {
+            Some(seat) => look(&client, seat).await.ok(),
+            None => None,
+        };
+        silent = if answer.is_some() { 0 } else { silent + 1 };
+        let now = match answer {
+            Some(answer) => answer,
+            None if silent >= SILENT_AFTER => Told::default(),
+            None => continue,
+        };
+        if now != told {
+            told = now.clone();
+            let Told { is_leader, leader, term, ready } = now;
+            recorder.note(What::Told { member: member.clone(), is_leader, leader, term, ready });
+        }
+    }
+}
+
+async fn look(client: &Client, seat: Seat) -> Result<Told> {
+    let answer = ask::leader(client, seat.address).await?;
+    let ready =
+        http::status(client, Method::GET, &format!("http://{}:{API_PORT}/_elector/readyz", seat.address)).await?;
+    let ask::Answer { is_leader, name: leader, term } = answer;
+    Ok(Told { is_leader, leader, term, ready: ready == 200 })
+}
+
+/// Looks at processes until the task is dropped.
+pub(super) async fn processes(member: String, roster: Roster, recorder: Recorder) -> Result<()> {
+    let client = http::client(ANSWER_MAX)?;
+    let mut ticks = ticks(Duration::from_secs(1));
+    let mut leads = None;
+    loop {
+        ticks.tick().await;
+        let Some(seat) = roster.seat(&member) else { continue };
+        if let Some(what) = seat.sidecar.and_then(|pid| usage(&member, pid)) {
+            recorder.note(what);
+        }
+        if seat.witness {
+            continue;
+        }
+        let base = format!("http://{}:{PROMETHEUS_PORT}", seat.address);
+        // One that does not answer runs with what it ran with.
+        let Ok(config) = running_config(&client, &base).await else { continue };
+        let now = is_leaders(&config);
+        if leads.replace(now) != Some(now) {
+            recorder.note(What::Config { member: member.clone(), leads: now });
+        }
+    }
+}
+
+fn usage(member: &str, pid: u32) -> Option<What> {
+    let (usage, descriptors) = (Usage::read(pid).ok()?, descriptors(pid).ok()?);
+    let descriptors = u64::try_from(descriptors).ok()?;
+    Some(What::Usage { member: member.into(), pid, rss_bytes: usage.resident_bytes, descriptors })
+}
+
+fn ticks(period: Duration) -> tokio::time::Interval {
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}

@@ -1,0 +1,16 @@
+//! The chaos and partition harness: starts a whole deployment, breaks it, and judges the record.
+//!
+//! ```text
+//! plan (seed) -> nemeses -> deployment: pods, DNS, receiver, clients
+//!                               |-> recorder -> history.jsonl -> checkers -> verdict, report
+//! ```
+//!
+//! Black box: public endpoints, DNS, signals and files; no type of the elector.
+
+pub mod cli;
+pub mod deployment;
+pub mod history;
+pub mod nemesis;
+pub mod plan;
+pub mod recorder;
+pub mod run;
