@@ -32,15 +32,16 @@ class Pod:
         self.api, self.folder = node.api, node.world.dir / f"pod{number}"
         self.network = PodNetwork(node.world, f"pod{number}")
         self.address = f"10.244.{1 + number // 250}.{1 + number % 250}"
-        host, subdomain = self.spec.get("hostname", self.name), self.spec.get("subdomain")
-        names = [f"{host}.{subdomain}.{self.namespace}.svc.cluster.local"] * bool(subdomain) + [host]
+        self.hostname = self.spec.get("hostname", self.name)
+        names = [self.hostname]
+        if subdomain := self.spec.get("subdomain"):
+            names.insert(0, f"{self.hostname}.{subdomain}.{self.namespace}.svc.cluster.local")
         self.network.configure(self.address, names, self.namespace)
-        self.hostname = host
         self.volumes = Volumes(node.api, pod, self.folder, node.claims, self.field)
         self.init, self.main = [], []  # containers that were begun
         self.grace = None  # seconds, once its end is ordered
         self.ending, self.killed = threading.Event(), threading.Event()
-        self.reported, self.transitions, self.refreshed = None, {}, 0
+        self.waited_for, self.reported, self.transitions, self.refreshed = None, None, {}, 0
         self.thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     def start(self):
@@ -58,9 +59,6 @@ class Pod:
         for container in self.init + self.main:
             container.kill()
         self.thread.join()
-
-    def container(self, name):
-        return next(container for container in self.init + self.main if container.spec["name"] == name)
 
     def _run(self):
         try:
@@ -126,7 +124,9 @@ class Pod:
             self.volumes.prepare()
             return True
         except NotThere as missing:
-            self.node.note(f"{self.name} waits for {missing}")
+            if str(missing) != self.waited_for:
+                self.waited_for = str(missing)
+                self.node.note(f"{self.name} waits for {missing}")
             return False
 
     def _terminate(self):

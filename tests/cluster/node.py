@@ -100,10 +100,6 @@ class Node(Follower):
         for pod in list(self.pods.values()):
             pod.kill()
 
-    def pod(self, name):
-        """The pod of this name that runs here, and is not about to end."""
-        return next(pod for pod in list(self.pods.values()) if pod.name == name and not pod.ending.is_set())
-
     def fail(self, text):
         self.errors.append(text)
         self.note(text)

@@ -7,7 +7,7 @@ import subprocess
 from member import Member
 from world import eventually
 
-HELM_SECONDS_MAX = 120
+HELM_SECONDS_MAX = 240
 
 
 class Release:

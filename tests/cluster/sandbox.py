@@ -25,12 +25,10 @@ ETC = {
 
 
 class Sandbox:
-    """How one container of a pod runs: `start` says it for the container's own program, `inside` for one more beside
-    it.
+    """How one container of a pod runs: `start` is the command line of its own program, `inside` of one more beside it.
 
     `spec` is the container's, `pod_spec` its pod's; `environment` is complete; `programs` maps what an image's name
-    contains to a program; `mounts` maps the names of volumes to folders; `hosts` and `resolv` are files of the pod's
-    network."""
+    contains to a program, `mounts` the names of volumes to folders; `network` is the pod's, `etc` a folder of files."""
 
     def __init__(self, spec, pod_spec, hostname, environment, programs, mounts, network, etc):
         self.spec, self.hostname, self.mounts, self.network, self.etc = spec, hostname, mounts, network, etc
