@@ -28,6 +28,9 @@ pub struct Run {
     pub members: Vec<Member>,
     /// Versions, by program.
     pub versions: Vec<(String, String)>,
+    /// Names of the nemeses in the plan. Each must have been in force for the run to prove anything.
+    #[serde(default)]
+    pub plan: Vec<String>,
     /// Remote writes go through the gate.
     pub gate: bool,
     /// Interval of scrapes.
@@ -253,7 +256,8 @@ impl History {
         let file = File::open(path).with_context(|| format!("open {}", path.display()))?;
         let mut lines = BufReader::new(file).lines();
         let first = lines.next().with_context(|| format!("{} is empty", path.display()))??;
-        let run = serde_json::from_str(&first).with_context(|| format!("{}: the first line is no run", path.display()))?;
+        let run =
+            serde_json::from_str(&first).with_context(|| format!("{}: the first line is no run", path.display()))?;
         let mut entries = Vec::new();
         for (number, line) in (2..).zip(lines) {
             let line = line?;
@@ -262,8 +266,17 @@ impl History {
             entries.push(entry);
         }
         ensure!(!entries.is_empty(), "{} holds nothing but its head", path.display());
-        entries.sort_by_key(|entry| entry.at_ns);
-        Ok(Self { run, entries })
+        let mut history = Self { run, entries };
+        history.in_order();
+        Ok(history)
+    }
+
+    /// Sorts by time, and drops what comes after the end.
+    pub fn in_order(&mut self) {
+        self.entries.sort_by_key(|entry| entry.at_ns);
+        if let Some(end) = self.entries.iter().position(|entry| entry.what == What::End {}) {
+            self.entries.truncate(end + 1);
+        }
     }
 
     /// Writes it, by time.

@@ -7,4 +7,5 @@
 //!
 //! Black box: public endpoints, DNS, signals and files; no type of the elector.
 
+pub mod checkers;
 pub mod history;
