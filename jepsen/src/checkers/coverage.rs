@@ -63,28 +63,26 @@ pub fn check(history: &History) -> Verdict {
     verdict
 }
 
-/// Whole minutes of the run without a fault; each must have writes and queries.
+/// Whole minutes without a fault; each must have writes and queries.
 fn minutes(history: &History, verdict: &mut Verdict) -> usize {
-    let broken =
-        union(faults(history).iter().filter(|fault| fault.was_in_force()).map(|fault| fault.span.widened(0, 1)));
-    let whole = whole(history);
+    let broken = union(faults(history).iter().filter(|fault| fault.was_in_force()).map(|fault| fault.span));
     let instants = |is: fn(&What) -> bool| -> BTreeSet<Ns> {
         history.entries.iter().filter(|entry| is(&entry.what)).map(|entry| entry.at_ns).collect()
     };
     let writes = instants(|what| matches!(what, What::Write { status: Some(200..=299), .. }));
     let queries = instants(|what| matches!(what, What::Queries { ok: 1.., .. }));
-    let mut calm = 0;
-    let mut minute = Span::new(whole.from, whole.from + MINUTE);
-    while minute.until <= whole.until {
-        if broken.iter().all(|span| !span.overlaps(minute)) {
-            calm += 1;
+    let mut minutes = 0;
+    for calm in whole(history).without(&broken) {
+        let mut minute = Span::new(calm.from, calm.from + MINUTE);
+        while minute.until <= calm.until {
+            minutes += 1;
             for (name, seen) in [("remote write was accepted", &writes), ("query was answered", &queries)] {
                 if seen.range(minute.from..minute.until).next().is_none() {
                     verdict.unknown(minute.from, format!("no {name} in a minute without a fault"), &[]);
                 }
             }
+            minute = Span::new(minute.until, minute.until + MINUTE);
         }
-        minute = Span::new(minute.until, minute.until + MINUTE);
     }
-    calm
+    minutes
 }

@@ -2,15 +2,20 @@
 //! end of the run.
 //!
 //! Of a gap, only this time is excused:
-//! 1. when every Prometheus was blind. It is blind while it does not run or is paused; for [`START_UP`] and an interval after that; and
-//!    for [`UNSHIPPED`] before, the time within which it hands to its gate what it scraped;
+//! 1. when every Prometheus was blind;
 //! 2. when the writer after the gap is another than the one before it, the time when that new writer's Prometheus was blind: it cannot
-//!    send what it never scraped ("cover", docs/gate.md). If its disk was lost, it is blind for all that was before;
-//! 3. while a fault of [`LOSES`] is in force, and for as long around it as around a downtime.
+//!    send what it never scraped ("cover", docs/gate.md).
+//!
+//! A Prometheus is blind while it does not run, is paused, or reaches no target ([`CUT_OFF`]); for [`START_UP`] and an interval after
+//! that; and for [`UNSHIPPED`] before, the time within which it hands to its gate what it scraped. If its disk is lost
+//! ([`DISK_LOST`]), it is blind for all that was before.
 
-use super::facts::{SECOND, downtime, faults, instant, replicas, whole};
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use super::facts::{MS, SECOND, downtime, faults, instant, replicas, whole};
 use super::span::{Span, intersection, total, union};
-use super::{Verdict, float, secs};
+use super::{Verdict, secs};
 use crate::history::{Entry, History, Ns, What};
 
 /// Prometheus begins to scrape up to five seconds after its start.
@@ -19,9 +24,11 @@ const START_UP: Ns = 5 * SECOND;
 const UNSHIPPED: Ns = 10 * SECOND;
 /// Nemeses that take the disk of a pod, and with it its spool and its write-ahead log.
 const DISK_LOST: [&str; 1] = ["disk-lost"];
-/// Nemeses that lose samples by what they are: a sample of a clock that has jumped has another time; a changed entry restarts the
-/// queue of every Prometheus at once.
-const LOSES: [&str; 2] = ["clock-jump", "config-changed"];
+/// Nemeses that keep a pod from its targets.
+const CUT_OFF: [&str; 1] = ["cut-off"];
+
+/// Samples of a longer time than this are in no one request.
+const WRITE_SECONDS_MAX: usize = 3_600;
 
 /// A gap of one series that is longer than allowed.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,22 +43,31 @@ pub struct Gap<'a> {
     pub by: Option<&'a Entry>,
 }
 
+/// What was stored of one series.
+#[derive(Clone, Copy, Debug)]
+pub struct Stored<'a> {
+    /// Which.
+    pub series: &'a str,
+    /// Of so many times.
+    pub samples: usize,
+    /// Of these, so many arrived again.
+    pub repeated: u64,
+    /// The longest time between two, or between one and an end of what is looked at; excused or not.
+    pub longest: Ns,
+}
+
 /// Judges.
 pub fn check(history: &History) -> Verdict {
     let mut verdict = Verdict::default();
     let limit = limit(history);
-    let (mut series, mut samples, mut repeated) = (0, 0, 0);
-    for entry in &history.entries {
-        let What::Series { times_ms, repeated: again, .. } = &entry.what else { continue };
-        (series, samples, repeated) = (series + 1, samples + times_ms.len(), repeated + again);
+    let stored = stored(history);
+    if stored.is_empty() {
+        verdict.unknown(history.run.start_ns, "no series is recorded", &[]);
     }
-    if window(history).is_empty() || series == 0 {
-        let words = if series == 0 { "no series is recorded" } else { "the run is shorter than four scrape intervals" };
-        verdict.unknown(history.run.start_ns, words, &[]);
+    if window(history).is_empty() {
+        verdict.unknown(history.run.start_ns, "the run is shorter than four scrape intervals", &[]);
     }
     let gaps = gaps(history);
-    let longest = gaps.iter().map(|gap| gap.span.len()).max().unwrap_or(0);
-    let unexcused = gaps.iter().map(|gap| gap.unexcused).max().unwrap_or(0);
     for Gap { series, span, unexcused, by } in gaps.iter().filter(|gap| gap.unexcused > limit) {
         let excused = match span.len() - unexcused {
             0 => String::new(),
@@ -61,21 +77,23 @@ pub fn check(history: &History) -> Verdict {
             format!("{series} has a gap of {:.1} s{excused}; {:.1} s are allowed", secs(*unexcused), secs(limit));
         verdict.fail(span.from, words, &by.iter().copied().collect::<Vec<_>>());
     }
-    verdict.count("series", series);
-    verdict.count("samples", samples);
-    verdict.figure("samples that arrived more than once", float(usize::try_from(repeated).unwrap_or(usize::MAX)), "");
-    verdict.count("gaps longer than allowed, excused ones included", gaps.len());
-    verdict.figure("longest of these", secs(longest), "s");
-    verdict.figure("most of a gap that nothing excuses", secs(unexcused), "s");
+    let repeated = stored.iter().map(|stored| stored.repeated).sum::<u64>();
+    verdict.count("series", stored.len());
+    verdict.count("samples", stored.iter().map(|stored| stored.samples).sum());
+    verdict.count("samples that arrived more than once", usize::try_from(repeated).unwrap_or(usize::MAX));
+    verdict.figure("longest gap", secs(stored.iter().map(|stored| stored.longest).max().unwrap_or(0)), "s");
+    verdict.figure("longest gap allowed", secs(limit), "s");
+    verdict.count("longer gaps", gaps.len());
+    verdict.count("of these excused", gaps.iter().filter(|gap| gap.unexcused <= limit).count());
     verdict
 }
 
 fn limit(history: &History) -> Ns {
-    (history.run.scrape_interval_ms + history.run.bounds.gap_slack_ms) * super::facts::MS
+    (history.run.scrape_interval_ms + history.run.bounds.gap_slack_ms) * MS
 }
 
 fn interval(history: &History) -> Ns {
-    history.run.scrape_interval_ms * super::facts::MS
+    history.run.scrape_interval_ms * MS
 }
 
 fn window(history: &History) -> Span {
@@ -83,67 +101,87 @@ fn window(history: &History) -> Span {
     Span::new(whole.from + 2 * interval(history), whole.until.saturating_sub(2 * interval(history)))
 }
 
-/// All gaps that are longer than allowed, excused or not, the longest first.
+/// What was stored, by the longest gap.
+pub fn stored(history: &History) -> Vec<Stored<'_>> {
+    let stored = history.entries.iter().filter_map(|entry| {
+        let What::Series { series, times_ms, repeated } = &entry.what else { return None };
+        let longest = spaces(history, times_ms).map(|(_, _, span)| span.len()).max().unwrap_or(0);
+        Some(Stored { series, samples: times_ms.len(), repeated: *repeated, longest })
+    });
+    let mut stored: Vec<_> = stored.collect();
+    stored.sort_by_key(|stored| std::cmp::Reverse(stored.longest));
+    stored
+}
+
+/// From each sample, or the begin of what is looked at, to the next one, or the end.
+fn spaces(history: &History, times_ms: &[i64]) -> impl Iterator<Item = (Option<i64>, Option<i64>, Span)> {
+    let window = window(history);
+    let inside = times_ms.iter().map(|ms| (Some(*ms), instant(history, *ms)));
+    let inside = inside.filter(move |(_, at)| (window.from..window.until).contains(at));
+    inside.chain([(None, window.until)]).scan((None, window.from), |before, after| {
+        let (from, since) = std::mem::replace(before, after);
+        Some((from, after.0, Span::new(since, after.1)))
+    })
+}
+
+/// All gaps that are longer than allowed, excused or not, those that the least excuses first.
 pub fn gaps(history: &History) -> Vec<Gap<'_>> {
-    let (window, limit) = (window(history), limit(history));
+    let limit = limit(history);
     let blind: Vec<_> = replicas(history).into_iter().map(|member| (member, blind(history, member))).collect();
     let all_blind = blind.iter().map(|(_, spans)| spans.clone()).reduce(|one, other| intersection(&one, &other));
-    let always = union(all_blind.unwrap_or_default().into_iter().chain(losses(history)));
+    let writers = writers(history);
     let mut gaps = Vec::new();
     for entry in &history.entries {
         let What::Series { series, times_ms, .. } = &entry.what else { continue };
-        let inside = times_ms.iter().map(|ms| (Some(*ms), instant(history, *ms)));
-        let inside = inside.filter(|(_, at)| (window.from..window.until).contains(at));
-        let mut before = (None, window.from);
-        for after in inside.chain([(None, window.until)]) {
-            let span = Span::new(before.1, after.1);
-            if span.len() > limit {
-                let [from, by] = [before.0, after.0].map(|ms| writer(history, ms?));
-                let mut excused = always.clone();
-                if let (Some((old, _)), Some((new, _))) = (from, by)
-                    && old != new
-                    && let Some((_, spans)) = blind.iter().find(|(member, _)| *member == new)
-                {
-                    excused.extend(spans);
-                }
-                let unexcused = total(&span.without(&union(excused)));
-                gaps.push(Gap { series, span, unexcused, by: by.map(|(_, write)| write) });
+        for (from, by, span) in spaces(history, times_ms).filter(|(_, _, span)| span.len() > limit) {
+            let [from, by] = [from, by].map(|ms| first_of(&writers, ms?));
+            let mut excused = all_blind.clone().unwrap_or_default();
+            if let (Some((old, _)), Some((new, _))) = (from, by)
+                && old != new
+                && let Some((_, spans)) = blind.iter().find(|(member, _)| *member == new)
+            {
+                excused.extend(spans);
             }
-            before = after;
+            let unexcused = total(&span.without(&union(excused)));
+            gaps.push(Gap { series, span, unexcused, by: by.map(|(_, write)| write) });
         }
     }
     gaps.sort_by_key(|gap| std::cmp::Reverse((gap.unexcused, gap.span.len())));
     gaps
 }
 
-/// Who wrote a sample of this time first, as far as requests tell.
-fn writer(history: &History, ms: i64) -> Option<(&str, &Entry)> {
-    history.entries.iter().find_map(|entry| match &entry.what {
-        What::Write { sender, status: Some(200..=299), first_ms: Some(first), last_ms: Some(last), .. }
-            if (*first..=*last).contains(&ms) =>
-        {
-            Some((sender.as_str(), entry))
+/// Accepted writes by the seconds of their samples, in order of arrival.
+type Writers<'a> = BTreeMap<i64, Vec<(RangeInclusive<i64>, &'a str, &'a Entry)>>;
+
+fn writers(history: &History) -> Writers<'_> {
+    let mut writers = Writers::new();
+    for entry in &history.entries {
+        let What::Write { sender, status: Some(200..=299), first_ms, last_ms, .. } = &entry.what else { continue };
+        let Some((first, last)) = first_ms.zip(*last_ms) else { continue };
+        let seconds = first.div_euclid(1_000)..=last.div_euclid(1_000);
+        for second in seconds.take(WRITE_SECONDS_MAX) {
+            writers.entry(second).or_default().push((first..=last, sender, entry));
         }
-        _ => None,
-    })
+    }
+    writers
+}
+
+/// Who wrote a sample of this time first, as far as requests tell.
+fn first_of<'a>(writers: &Writers<'a>, ms: i64) -> Option<(&'a str, &'a Entry)> {
+    let of_second = writers.get(&ms.div_euclid(1_000))?;
+    of_second.iter().find(|(times, ..)| times.contains(&ms)).map(|(_, sender, entry)| (*sender, *entry))
 }
 
 /// When the Prometheus of a member saw nothing, or what it saw is lost.
 fn blind(history: &History, member: &str) -> Vec<Span> {
-    let around = |span: Span| span.widened(UNSHIPPED, START_UP + interval(history));
-    let downs = downtime(history, member, "prometheus").into_iter().map(around);
-    let faults = faults(history);
-    let lost = faults.iter().filter(|fault| fault.touched(member) && DISK_LOST.contains(&fault.nemesis));
-    let lost = lost.map(|fault| around(Span::new(0, fault.span.from)));
-    union(downs.chain(lost).collect::<Vec<_>>())
-}
-
-fn losses(history: &History) -> Vec<Span> {
-    let around = |span: Span| span.widened(UNSHIPPED, START_UP + interval(history));
-    let faults = faults(history);
-    faults
-        .iter()
-        .filter(|fault| fault.was_in_force() && LOSES.contains(&fault.nemesis))
-        .map(|fault| around(fault.span))
-        .collect()
+    let mut blind = downtime(history, member, "prometheus");
+    for fault in faults(history).iter().filter(|fault| fault.touched(member)) {
+        if CUT_OFF.contains(&fault.nemesis) {
+            blind.push(fault.span);
+        }
+        if DISK_LOST.contains(&fault.nemesis) {
+            blind.push(Span::new(0, fault.span.from));
+        }
+    }
+    union(blind.into_iter().map(|span| span.widened(UNSHIPPED, START_UP + interval(history))))
 }

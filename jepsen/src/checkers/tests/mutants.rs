@@ -195,6 +195,11 @@ fn growth() {
 fn a_run_that_proves_little() {
     assert_noticed(without(|entry| entry.what == What::End {}), &[("coverage", Unknown)]);
     assert_noticed(|history| history.run.plan.push("disk-full".into()), &[("coverage", Unknown)]);
+    let is_early = |entry: &Entry| (ns(0.0)..ns(60.0)).contains(&entry.at_ns);
+    let unwritten = without(move |entry| is_early(entry) && matches!(entry.what, What::Write { .. }));
+    assert_noticed(unwritten, &[("coverage", Unknown)]);
+    let unasked = without(move |entry| is_early(entry) && matches!(entry.what, What::Queries { .. }));
+    assert_noticed(unasked, &[("coverage", Unknown)]);
     for instead in [history::Outcome::Skipped, history::Outcome::Indeterminate] {
         let change = each(move |entry| {
             if let What::Fault { id: 2, outcome, .. } = &mut entry.what {
