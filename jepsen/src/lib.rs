@@ -9,3 +9,6 @@
 
 pub mod checkers;
 pub mod history;
+pub mod report;
+#[cfg(test)]
+mod story;

@@ -90,6 +90,17 @@ pub fn faults(history: &History) -> Vec<Fault<'_>> {
     faults
 }
 
+/// When a member tells for the first time after an instant that it is ready, or goes on to. One that never tells anything is.
+pub fn ready_after(history: &History, member: &str, after: Ns) -> Option<Ns> {
+    let told = history.entries.iter().filter_map(|entry| match &entry.what {
+        What::Told { member: of, ready, .. } if of == member => Some((entry.at_ns, *ready)),
+        _ => None,
+    });
+    let (before, later): (Vec<_>, Vec<_>) = told.partition(|(at, _)| *at <= after);
+    let was_ready = before.last().map_or(later.is_empty(), |(_, ready)| *ready);
+    if was_ready { Some(after) } else { later.into_iter().find(|(_, ready)| *ready).map(|(at, _)| at) }
+}
+
 /// Names of the members that should have a Prometheus: those of the start, and those that came later.
 pub fn replicas(history: &History) -> Vec<&str> {
     let witnesses: Vec<_> = history.run.members.iter().filter(|member| member.witness).collect();

@@ -69,9 +69,9 @@ fn growth(history: &History, verdict: &mut Verdict) {
             most = most.max(grown);
             if grown > bound {
                 let words = format!(
-                    "{name} of {member} (process {pid}) grew by {} {unit}, more than {}",
-                    grown / scale,
-                    bound / scale
+                    "{name} of {member} (process {pid}) grew by {}, more than {}",
+                    words_of(grown / scale, unit),
+                    words_of(bound / scale, unit)
                 );
                 verdict.fail(last[0].2.at_ns, words, &[first[0].2, last[last.len() - 1].2]);
             }
@@ -79,6 +79,10 @@ fn growth(history: &History, verdict: &mut Verdict) {
         verdict.figure(format!("{name}, most growth of a sidecar"), scaled(most, scale), unit);
         verdict.figure(format!("{name}, most of a sidecar"), scaled(peak, scale), unit);
     }
+}
+
+fn words_of(value: u64, unit: &str) -> String {
+    if unit.is_empty() { value.to_string() } else { format!("{value} {unit}") }
 }
 
 fn scaled(value: u64, scale: u64) -> f64 {

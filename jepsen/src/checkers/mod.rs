@@ -99,9 +99,11 @@ impl Verdict {
         let Some(gravest) = self.findings.iter().find(|finding| finding.outcome == self.outcome()) else {
             return String::new();
         };
+        // A crash has its log in its words.
+        let line = gravest.words.lines().next().unwrap_or_default();
         match self.fails + self.unknowns - 1 {
-            0 => gravest.words.clone(),
-            more => format!("{} (and {more} more)", gravest.words),
+            0 => line.to_owned(),
+            more => format!("{line} (and {more} more)"),
         }
     }
 

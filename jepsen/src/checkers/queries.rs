@@ -1,21 +1,27 @@
 //! Queries: what reaches a member is answered, and by the leader's Prometheus.
 //!
-//! A failed query is excused if the member could not be reached; if a fault hit this member while it was under way, or up to [`SETTLE`]
-//! before; or if it was under way while, for longer than [`LEADER_WAIT`], there was no leader whose Prometheus ran. An answer of a
-//! wrong replica is never excused.
+//! A failed query is excused if the member could not be reached; if a fault hit this member while it was under way, or before and the
+//! member has not told since that it is ready (at least [`SETTLE`], at most the bound of recovery); or if it was under way while, for
+//! longer than [`LEADER_WAIT`], there was no leader whose Prometheus ran. One that led for less than [`HEARD`] was none. An answer of
+//! a wrong replica is never excused.
 
 use std::collections::BTreeMap;
 
 use super::authority::reigns;
-use super::facts::{MS, SECOND, downtime, faults, whole};
+use super::facts::{MS, SECOND, downtime, faults, ready_after, whole};
 use super::span::{Span, union};
 use super::{Verdict, float, secs};
 use crate::history::{Entry, History, Ns, What};
 
 /// How long the proxy holds a request while there is no leader (`proxy-leader-wait`).
 pub const LEADER_WAIT: Ns = 5 * SECOND;
-/// After a fault on a member, until it must serve like any other: it starts, is found by the others, and hears of the leader.
+/// After a fault on a member, until it must serve like any other: it is found by the others, and hears of the leader.
 const SETTLE: Ns = 10 * SECOND;
+/// Until the others have heard of a new leader and tried it.
+const HEARD: Ns = SECOND;
+
+/// Failures of one kind that are no further apart are told as one.
+const TOGETHER: Ns = 2 * SECOND;
 
 /// How a failed query is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,20 +49,7 @@ impl Judgement {
 pub fn check(history: &History) -> Verdict {
     let mut verdict = Verdict::default();
     let judged = judged(history);
-    for (entry, judgement) in judged.iter().filter(|(_, judgement)| judgement.is_violation()) {
-        let What::QueryFailed { via, end_ns, status, wrong_replica, detail, .. } = &entry.what else { continue };
-        let words = match (wrong_replica, status) {
-            (Some(replica), _) if *judgement == Judgement::WrongReplica => {
-                format!("a query through {via} was answered by {replica}, which did not lead")
-            }
-            (_, status) => {
-                let answer = status.map_or("nothing".to_owned(), |status| status.to_string());
-                let after = secs(end_ns.saturating_sub(entry.at_ns));
-                format!("a query through {via} got {answer} after {after:.2} s: {detail}")
-            }
-        };
-        verdict.fail(entry.at_ns, words, &[entry]);
-    }
+    violations(&judged, &mut verdict);
     let seconds = history.entries.iter().filter_map(|entry| match entry.what {
         What::Queries { ok, longest_ms, .. } => Some((ok, longest_ms)),
         _ => None,
@@ -80,26 +73,54 @@ pub fn check(history: &History) -> Verdict {
     verdict
 }
 
-/// All failed queries and what is to be thought of them.
+/// One finding for all of one kind through one member that follow each other closely.
+fn violations(judged: &[(&Entry, Judgement)], verdict: &mut Verdict) {
+    let mut kinds: Vec<(String, &Entry, &Entry, usize)> = Vec::new();
+    for (entry, judgement) in judged.iter().filter(|(_, judgement)| judgement.is_violation()) {
+        let What::QueryFailed { via, status, wrong_replica, detail, .. } = &entry.what else { continue };
+        let words = if let (Judgement::WrongReplica, Some(replica)) = (judgement, wrong_replica) {
+            format!("a query through {via} was answered by {replica}: {detail}")
+        } else {
+            let answer = status.map_or("no answer".to_owned(), |status| status.to_string());
+            format!("a query through {via} got {answer}: {detail}")
+        };
+        let same = kinds
+            .iter_mut()
+            .rev()
+            .find(|(other, _, last, _)| *other == words && entry.at_ns.saturating_sub(last.at_ns) <= TOGETHER);
+        match same {
+            Some((_, _, last, count)) => (*last, *count) = (entry, *count + 1),
+            None => kinds.push((words, entry, entry, 1)),
+        }
+    }
+    for (words, first, last, count) in kinds {
+        match count {
+            1 => verdict.fail(first.at_ns, words, &[first]),
+            _ => verdict.fail(first.at_ns, format!("{words}; {count} times"), &[first, last]),
+        }
+    }
+}
+
+/// All failed queries since the deployment was settled, and what is to be thought of them.
 pub fn judged(history: &History) -> Vec<(&Entry, Judgement)> {
-    let faults = faults(history);
     let reigns = reigns(history);
     let mut downs = BTreeMap::new();
     for reign in &reigns {
         downs.entry(reign.member).or_insert_with(|| downtime(history, reign.member, "prometheus"));
     }
     let served = reigns.iter().flat_map(|reign| reign.span.without(&downs[reign.member]));
+    let served = served.filter(|span| span.len() >= HEARD);
     let unserved = whole(history).without(&union(served));
     let unserved: Vec<_> = unserved.into_iter().filter(|span| span.len() > LEADER_WAIT).collect();
+    let hits = hits(history);
     let judge = |entry: &Entry| {
         let What::QueryFailed { via, end_ns, wrong_replica, reachable, .. } = &entry.what else { return None };
         let asked = Span::new(entry.at_ns, end_ns.saturating_add(1));
-        let hit = |span: Span| span.widened(0, SETTLE).overlaps(asked);
         Some(if wrong_replica.is_some() {
             Judgement::WrongReplica
         } else if !reachable {
             Judgement::Unreachable
-        } else if faults.iter().any(|fault| fault.touched(via) && hit(fault.span)) {
+        } else if hits.iter().any(|(member, span)| member == via && span.overlaps(asked)) {
             Judgement::Faulty
         } else if unserved.iter().any(|span| span.overlaps(asked)) {
             Judgement::Leaderless
@@ -107,5 +128,21 @@ pub fn judged(history: &History) -> Vec<(&Entry, Judgement)> {
             Judgement::Unexplained
         })
     };
-    history.entries.iter().filter_map(|entry| Some((entry, judge(entry)?))).collect()
+    let settled = history.entries.iter().filter(|entry| entry.at_ns >= history.run.start_ns);
+    settled.filter_map(|entry| Some((entry, judge(entry)?))).collect()
+}
+
+/// Members and the times in which a fault excuses them.
+fn hits(history: &History) -> Vec<(&str, Span)> {
+    let most = history.run.bounds.recovery_ms * MS;
+    let mut hits = Vec::new();
+    for fault in faults(history).iter().filter(|fault| fault.was_in_force()) {
+        for member in fault.targets {
+            let until = fault.span.until;
+            let ready = ready_after(history, member, until).unwrap_or(Ns::MAX);
+            let settled = ready.clamp(until.saturating_add(SETTLE), until.saturating_add(most.max(SETTLE)));
+            hits.push((member.as_str(), Span::new(fault.span.from, settled)));
+        }
+    }
+    hits
 }

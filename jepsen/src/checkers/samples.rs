@@ -3,16 +3,17 @@
 //!
 //! Of a gap, only this time is excused:
 //! 1. when every Prometheus was blind;
-//! 2. when the writer after the gap is another than the one before it, the time when that new writer's Prometheus was blind: it cannot
-//!    send what it never scraped ("cover", docs/gate.md).
+//! 2. when the Prometheus of a member was blind that took over after the begin of the gap, and before its end was written: a new writer
+//!    cannot send what it never scraped ("cover", docs/gate.md), and tells the others that it has got past it.
 //!
 //! A Prometheus is blind while it does not run, is paused, or reaches no target ([`CUT_OFF`]); for [`START_UP`] and an interval after
 //! that; and for [`UNSHIPPED`] before, the time within which it hands to its gate what it scraped. If its disk is lost
 //! ([`DISK_LOST`]), it is blind for all that was before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
+use super::authority::reigns;
 use super::facts::{MS, SECOND, downtime, faults, instant, replicas, whole};
 use super::span::{Span, intersection, total, union};
 use super::{Verdict, secs};
@@ -68,13 +69,19 @@ pub fn check(history: &History) -> Verdict {
         verdict.unknown(history.run.start_ns, "the run is shorter than four scrape intervals", &[]);
     }
     let gaps = gaps(history);
-    for Gap { series, span, unexcused, by } in gaps.iter().filter(|gap| gap.unexcused > limit) {
+    for together in together(gaps.iter().filter(|gap| gap.unexcused > limit)) {
+        // The least excused one comes first.
+        let Some(Gap { series, span, unexcused, by }) = together.first() else { continue };
         let excused = match span.len() - unexcused {
             0 => String::new(),
             excused => format!(" ({:.1} s more are excused)", secs(excused)),
         };
-        let words =
-            format!("{series} has a gap of {:.1} s{excused}; {:.1} s are allowed", secs(*unexcused), secs(limit));
+        let others = match together.len() - 1 {
+            0 => String::new(),
+            others => format!(", and {others} other series too"),
+        };
+        let (lost, limit) = (secs(*unexcused), secs(limit));
+        let words = format!("{series} has a gap of {lost:.1} s{excused}; {limit:.1} s are allowed{others}");
         verdict.fail(span.from, words, &by.iter().copied().collect::<Vec<_>>());
     }
     let repeated = stored.iter().map(|stored| stored.repeated).sum::<u64>();
@@ -86,6 +93,19 @@ pub fn check(history: &History) -> Verdict {
     verdict.count("longer gaps", gaps.len());
     verdict.count("of these excused", gaps.iter().filter(|gap| gap.unexcused <= limit).count());
     verdict
+}
+
+/// Gaps that overlap are told together: one loss is seen in many series.
+fn together<'a>(gaps: impl Iterator<Item = &'a Gap<'a>>) -> Vec<Vec<&'a Gap<'a>>> {
+    let mut groups: Vec<Vec<&Gap<'_>>> = Vec::new();
+    for gap in gaps {
+        // Each group is known by its first one.
+        match groups.iter_mut().find(|group| group[0].span.overlaps(gap.span)) {
+            Some(group) => group.push(gap),
+            None => groups.push(vec![gap]),
+        }
+    }
+    groups
 }
 
 fn limit(history: &History) -> Ns {
@@ -105,7 +125,7 @@ fn window(history: &History) -> Span {
 pub fn stored(history: &History) -> Vec<Stored<'_>> {
     let stored = history.entries.iter().filter_map(|entry| {
         let What::Series { series, times_ms, repeated } = &entry.what else { return None };
-        let longest = spaces(history, times_ms).map(|(_, _, span)| span.len()).max().unwrap_or(0);
+        let longest = spaces(history, times_ms).map(|(_, span)| span.len()).max().unwrap_or(0);
         Some(Stored { series, samples: times_ms.len(), repeated: *repeated, longest })
     });
     let mut stored: Vec<_> = stored.collect();
@@ -113,14 +133,14 @@ pub fn stored(history: &History) -> Vec<Stored<'_>> {
     stored
 }
 
-/// From each sample, or the begin of what is looked at, to the next one, or the end.
-fn spaces(history: &History, times_ms: &[i64]) -> impl Iterator<Item = (Option<i64>, Option<i64>, Span)> {
+/// From each sample, or the begin of what is looked at, to the next one, or the end; with the time of the next one.
+fn spaces(history: &History, times_ms: &[i64]) -> impl Iterator<Item = (Option<i64>, Span)> {
     let window = window(history);
     let inside = times_ms.iter().map(|ms| (Some(*ms), instant(history, *ms)));
     let inside = inside.filter(move |(_, at)| (window.from..window.until).contains(at));
-    inside.chain([(None, window.until)]).scan((None, window.from), |before, after| {
-        let (from, since) = std::mem::replace(before, after);
-        Some((from, after.0, Span::new(since, after.1)))
+    inside.chain([(None, window.until)]).scan(window.from, |before, (ms, at)| {
+        let since = std::mem::replace(before, at);
+        Some((ms, Span::new(since, at)))
     })
 }
 
@@ -129,21 +149,18 @@ pub fn gaps(history: &History) -> Vec<Gap<'_>> {
     let limit = limit(history);
     let blind: Vec<_> = replicas(history).into_iter().map(|member| (member, blind(history, member))).collect();
     let all_blind = blind.iter().map(|(_, spans)| spans.clone()).reduce(|one, other| intersection(&one, &other));
-    let writers = writers(history);
+    let (writers, reigns) = (writers(history), reigns(history));
     let mut gaps = Vec::new();
     for entry in &history.entries {
         let What::Series { series, times_ms, .. } = &entry.what else { continue };
-        for (from, by, span) in spaces(history, times_ms).filter(|(_, _, span)| span.len() > limit) {
-            let [from, by] = [from, by].map(|ms| first_of(&writers, ms?));
-            let mut excused = all_blind.clone().unwrap_or_default();
-            if let (Some((old, _)), Some((new, _))) = (from, by)
-                && old != new
-                && let Some((_, spans)) = blind.iter().find(|(member, _)| *member == new)
-            {
-                excused.extend(spans);
-            }
-            let unexcused = total(&span.without(&union(excused)));
-            gaps.push(Gap { series, span, unexcused, by: by.map(|(_, write)| write) });
+        for (by, span) in spaces(history, times_ms).filter(|(_, span)| span.len() > limit) {
+            let by = by.and_then(|ms| first_of(&writers, ms));
+            let took_over = span.from..by.map_or(Ns::MAX, |write| write.at_ns);
+            let leaders = reigns.iter().filter(|reign| took_over.contains(&reign.span.from)).map(|reign| reign.member);
+            let leaders: BTreeSet<_> = leaders.collect();
+            let of_leaders = blind.iter().filter(|(member, _)| leaders.contains(member)).flat_map(|(_, spans)| spans);
+            let excused = union(all_blind.iter().flatten().chain(of_leaders).copied());
+            gaps.push(Gap { series, span, unexcused: total(&span.without(&excused)), by });
         }
     }
     gaps.sort_by_key(|gap| std::cmp::Reverse((gap.unexcused, gap.span.len())));
@@ -151,25 +168,25 @@ pub fn gaps(history: &History) -> Vec<Gap<'_>> {
 }
 
 /// Accepted writes by the seconds of their samples, in order of arrival.
-type Writers<'a> = BTreeMap<i64, Vec<(RangeInclusive<i64>, &'a str, &'a Entry)>>;
+type Writers<'a> = BTreeMap<i64, Vec<(RangeInclusive<i64>, &'a Entry)>>;
 
 fn writers(history: &History) -> Writers<'_> {
     let mut writers = Writers::new();
     for entry in &history.entries {
-        let What::Write { sender, status: Some(200..=299), first_ms, last_ms, .. } = &entry.what else { continue };
+        let What::Write { status: Some(200..=299), first_ms, last_ms, .. } = &entry.what else { continue };
         let Some((first, last)) = first_ms.zip(*last_ms) else { continue };
         let seconds = first.div_euclid(1_000)..=last.div_euclid(1_000);
         for second in seconds.take(WRITE_SECONDS_MAX) {
-            writers.entry(second).or_default().push((first..=last, sender, entry));
+            writers.entry(second).or_default().push((first..=last, entry));
         }
     }
     writers
 }
 
-/// Who wrote a sample of this time first, as far as requests tell.
-fn first_of<'a>(writers: &Writers<'a>, ms: i64) -> Option<(&'a str, &'a Entry)> {
+/// The first write that may have held a sample of this time.
+fn first_of<'a>(writers: &Writers<'a>, ms: i64) -> Option<&'a Entry> {
     let of_second = writers.get(&ms.div_euclid(1_000))?;
-    of_second.iter().find(|(times, ..)| times.contains(&ms)).map(|(_, sender, entry)| (*sender, *entry))
+    of_second.iter().find(|(times, _)| times.contains(&ms)).map(|(_, entry)| *entry)
 }
 
 /// When the Prometheus of a member saw nothing, or what it saw is lost.

@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use super::story::{Story, ns};
 use crate::checkers::authority::{authority, reigns};
 use crate::checkers::{Outcome, single_authority};
 use crate::history::{History, ProcessState};
+use crate::story::{Story, ns};
 
 /// Who held authority from when to when, in seconds of the run.
 fn spans(history: &History) -> Vec<(&str, u64, f64, f64)> {

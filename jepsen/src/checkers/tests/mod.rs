@@ -4,5 +4,4 @@ mod authority;
 mod group;
 mod mutants;
 mod samples;
-mod story;
 mod writer;

@@ -3,10 +3,10 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::story::{good, ns, unix_ms};
 use crate::checkers::Outcome::{Fail, Unknown};
 use crate::checkers::{Outcome, Verdicts, judge, overall};
 use crate::history::{self, Entry, History, ProcessState, What};
+use crate::story::{good, ns, unix_ms};
 
 /// Checkers that do not pass.
 fn noticed(verdicts: &Verdicts) -> Vec<(&'static str, Outcome)> {

@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use super::story::Story;
 use crate::checkers::{Outcome, Verdict, samples};
 use crate::history::ProcessState::{Exited, Paused, Resumed, Started};
+use crate::story::Story;
 
 /// A minute and a half: `a` writes, from 41 s on `b`. The series lacks the samples of one range.
 fn story(without: Range<f64>) -> Story {
-    let mut story = Story::new().series(88.0, &[without]);
+    let mut story = Story::new().series(88.0, &[without]).reign("a", 1, -30.0, 40.1).reign("b", 2, 40.9, 99.0);
     for member in ["a", "b", "c"] {
         story = story.process(-30.0, member, "prometheus", Started);
     }
@@ -34,6 +34,17 @@ fn a_gap_of_an_interval_and_the_slack_is_allowed() {
     assert_eq!(figure(&verdict, "samples that arrived more than once"), Some(3.0));
     let verdict = check(story(38.0..42.0));
     assert_eq!(verdict.reason(), "up{instance=\"x\"} has a gap of 5.0 s; 4.0 s are allowed");
+}
+
+#[test]
+fn one_loss_in_many_series_is_one_finding() {
+    let verdict = check(story(38.0..42.0).series(88.0, &[38.0..43.0, 60.0..70.0]));
+    let words: Vec<_> = verdict.findings.iter().map(|finding| finding.words.as_str()).collect();
+    let [first, other] = [
+        "up{instance=\"x\"} has a gap of 11.0 s; 4.0 s are allowed",
+        "up{instance=\"x\"} has a gap of 6.0 s; 4.0 s are allowed, and 1 other series too",
+    ];
+    assert_eq!(words, [first, other]);
 }
 
 #[test]
@@ -77,8 +88,18 @@ fn a_new_writer_cannot_send_what_it_never_scraped() {
     assert_eq!(check(away(story(30.0..41.0), "b", 25.0, 36.0)).outcome(), Outcome::Pass);
     // Had it seen the end of the gap, that had to be there.
     assert_eq!(check(away(story(30.0..45.0), "b", 25.0, 32.0)).outcome(), Outcome::Fail);
-    // The same writer before and after the gap had no reason to leave one.
+    // Who led before and after the gap, and never took over, had to hand over.
     assert_eq!(check(away(story(20.0..31.0), "a", 15.0, 26.0)).outcome(), Outcome::Fail);
+}
+
+#[test]
+fn nor_can_one_that_led_in_between() {
+    let story = || away(story(45.0..58.0), "c", 44.0, 50.0);
+    assert_eq!(check(story()).outcome(), Outcome::Fail);
+    // `c` has told that it is past what it never saw, and `b` has dropped that from its spool.
+    assert_eq!(check(story().reign("c", 3, 52.0, 54.0).reign("b", 4, 55.0, 99.0)).outcome(), Outcome::Pass);
+    // That it led later is no excuse.
+    assert_eq!(check(story().reign("c", 3, 62.0, 64.0)).outcome(), Outcome::Fail);
 }
 
 #[test]

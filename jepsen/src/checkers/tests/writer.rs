@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::story::Story;
 use crate::checkers::{Outcome, single_writer};
 use crate::history::History;
+use crate::story::Story;
 
 fn judged(history: &History) -> (Outcome, String) {
     let verdict = single_writer::check(history);

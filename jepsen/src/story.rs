@@ -7,23 +7,23 @@ use crate::history::{Entry, History, Member, Ns, Outcome, Phase, ProcessState, R
 /// `start_ns` of every story.
 const START: f64 = 1_000.0;
 /// Wall clock at the start.
-pub(super) const START_UNIX_MS: i64 = 1_700_000_000_000;
+pub(crate) const START_UNIX_MS: i64 = 1_700_000_000_000;
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-pub(super) fn ns(at: f64) -> Ns {
+pub(crate) fn ns(at: f64) -> Ns {
     ((START + at) * 1e9).round() as Ns
 }
 
 #[allow(clippy::cast_possible_truncation)]
-pub(super) fn unix_ms(at: f64) -> i64 {
+pub(crate) fn unix_ms(at: f64) -> i64 {
     START_UNIX_MS + (at * 1e3).round() as i64
 }
 
-pub(super) struct Story(pub(super) History);
+pub(crate) struct Story(pub(crate) History);
 
 impl Story {
     /// Members `a`, `b`, `c`; gate on; scraped every second.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let members = ["a", "b", "c"].map(|name| Member { name: name.into(), witness: false }).to_vec();
         Self(History {
             run: Run {
@@ -40,26 +40,26 @@ impl Story {
         })
     }
 
-    pub(super) fn add(mut self, at: f64, what: What) -> Self {
+    pub(crate) fn add(mut self, at: f64, what: What) -> Self {
         self.0.entries.push(Entry { at_ns: ns(at), what });
         self
     }
 
-    pub(super) fn event(self, at: f64, member: &str, line: Value) -> Self {
+    pub(crate) fn event(self, at: f64, member: &str, line: Value) -> Self {
         self.add(at, What::Event { member: member.into(), line })
     }
 
-    pub(super) fn authority(self, at: f64, member: &str, state: &str, term: u64, until: f64) -> Self {
+    pub(crate) fn authority(self, at: f64, member: &str, state: &str, term: u64, until: f64) -> Self {
         let line = json!({ "event": "authority", "state": state, "term": term, "until_ns": ns(until) });
         self.event(at, member, line)
     }
 
-    pub(super) fn gained(self, at: f64, member: &str, term: u64, until: f64) -> Self {
+    pub(crate) fn gained(self, at: f64, member: &str, term: u64, until: f64) -> Self {
         self.authority(at, member, "gained", term, until)
     }
 
     /// Authority from its gain to its last end, extended every half second.
-    pub(super) fn reign(self, member: &str, term: u64, from: f64, until: f64) -> Self {
+    pub(crate) fn reign(self, member: &str, term: u64, from: f64, until: f64) -> Self {
         let mut story = self.gained(from, member, term, until.min(from + 0.8));
         let mut at = from;
         while at + 0.8 < until {
@@ -69,7 +69,7 @@ impl Story {
         story
     }
 
-    pub(super) fn fault(
+    pub(crate) fn fault(
         self,
         id: u64,
         nemesis: &str,
@@ -90,7 +90,7 @@ impl Story {
         self.add(from, fault(Phase::Begin)).add(until, fault(Phase::End))
     }
 
-    pub(super) fn process(self, at: f64, member: &str, program: &str, state: ProcessState) -> Self {
+    pub(crate) fn process(self, at: f64, member: &str, program: &str, state: ProcessState) -> Self {
         let what = What::Process {
             member: member.into(),
             program: program.into(),
@@ -101,7 +101,7 @@ impl Story {
         self.add(at, what)
     }
 
-    pub(super) fn write(self, from: f64, until: f64, sender: &str, term: impl Into<Option<u64>>) -> Self {
+    pub(crate) fn write(self, from: f64, until: f64, sender: &str, term: impl Into<Option<u64>>) -> Self {
         let what = What::Write {
             end_ns: ns(until),
             sender: sender.into(),
@@ -114,7 +114,7 @@ impl Story {
         self.add(from, what)
     }
 
-    pub(super) fn told(self, at: f64, member: &str, leader: &str, term: u64) -> Self {
+    pub(crate) fn told(self, at: f64, member: &str, leader: &str, term: u64) -> Self {
         let what = What::Told {
             member: member.into(),
             is_leader: member == leader,
@@ -125,7 +125,7 @@ impl Story {
         self.add(at, what)
     }
 
-    pub(super) fn config(self, at: f64, member: &str, role: &str) -> Self {
+    pub(crate) fn config(self, at: f64, member: &str, role: &str) -> Self {
         self.event(
             at,
             member,
@@ -134,14 +134,14 @@ impl Story {
     }
 
     /// One series with a sample a second, without those of some times.
-    pub(super) fn series(self, at: f64, without: &[std::ops::Range<f64>]) -> Self {
+    pub(crate) fn series(self, at: f64, without: &[std::ops::Range<f64>]) -> Self {
         let seconds = (-5..1_000).map(f64::from).take_while(|second| *second < at);
         let kept = seconds.filter(|second| without.iter().all(|range| !range.contains(second)));
         let times_ms = kept.map(unix_ms).collect();
         self.add(at, What::Series { series: "up{instance=\"x\"}".into(), times_ms, repeated: 3 })
     }
 
-    pub(super) fn query_failed(self, from: f64, until: f64, via: &str) -> Self {
+    pub(crate) fn query_failed(self, from: f64, until: f64, via: &str) -> Self {
         let what = What::QueryFailed {
             via: via.into(),
             end_ns: ns(until),
@@ -153,7 +153,7 @@ impl Story {
         self.add(from, what)
     }
 
-    pub(super) fn end(self, at: f64) -> History {
+    pub(crate) fn end(self, at: f64) -> History {
         let mut history = self.add(at, What::End {}).0;
         history.in_order();
         history
@@ -162,7 +162,7 @@ impl Story {
 
 /// A good run of four minutes: the leader's sidecar is killed at 60 s, a follower is cut off from 120 s to 140 s, all is healed at
 /// 145 s. `a` leads first, then `b`.
-pub(super) fn good() -> History {
+pub(crate) fn good() -> History {
     let mut story = Story::new()
         .reign("a", 1, -5.0, 60.5)
         .reign("b", 2, 61.6, 300.0)
