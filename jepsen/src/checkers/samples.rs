@@ -88,7 +88,11 @@ pub fn check(history: &History) -> Verdict {
     verdict.count("series", stored.len());
     verdict.count("samples", stored.iter().map(|stored| stored.samples).sum());
     verdict.count("samples that arrived more than once", usize::try_from(repeated).unwrap_or(usize::MAX));
-    verdict.figure("longest gap", secs(stored.iter().map(|stored| stored.longest).max().unwrap_or(0)), "s");
+    let longest = stored.iter().map(|stored| stored.longest).max().unwrap_or(0);
+    // A gap that is not longer than allowed needs no excuse.
+    let unexcused = gaps.iter().map(|gap| gap.unexcused).max().map_or(longest, |gap| gap.max(allowed(history)));
+    verdict.figure("longest gap that nothing excuses", secs(unexcused), "s");
+    verdict.figure("longest gap, excused ones included", secs(longest), "s");
     verdict.figure("longest gap allowed", secs(limit), "s");
     verdict.count("longer gaps", gaps.len());
     verdict.count("of these excused", gaps.iter().filter(|gap| gap.unexcused <= limit).count());
@@ -119,6 +123,17 @@ fn interval(history: &History) -> Ns {
 fn window(history: &History) -> Span {
     let whole = whole(history);
     Span::new(whole.from + 2 * interval(history), whole.until.saturating_sub(2 * interval(history)))
+}
+
+/// The longest gap of those that are allowed.
+fn allowed(history: &History) -> Ns {
+    let limit = limit(history);
+    let series = history.entries.iter().filter_map(|entry| match &entry.what {
+        What::Series { times_ms, .. } => Some(times_ms),
+        _ => None,
+    });
+    let spaces = series.flat_map(|times_ms| spaces(history, times_ms));
+    spaces.map(|(_, span)| span.len()).filter(|gap| *gap <= limit).max().unwrap_or(0)
 }
 
 /// What was stored, by the longest gap.

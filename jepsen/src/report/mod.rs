@@ -54,7 +54,12 @@ const TILES: [Tile; 6] = [
         "fault to next leader, p50",
         Some(("fault to next leader, max", "at most")),
     ),
-    tile("Longest gap", "samples", "longest gap", Some(("longest gap allowed", "allowed"))),
+    tile(
+        "Longest gap",
+        "samples",
+        "longest gap that nothing excuses",
+        Some(("longest gap, excused ones included", "with excused ones")),
+    ),
     tile("Remote writes", "single writer", "remote writes", None),
     tile("Queries", "queries", "answered queries", Some(("failed: unexplained", "failed"))),
 ];

@@ -180,3 +180,29 @@ pub(super) fn section(history: &History, verdicts: &Verdicts) -> String {
         more.concat(),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_zoom_adds_lines_to_the_axis_and_moves_none() {
+        for seconds in [1, 59, 98, 240, 1_800, 7_321, 90_000] {
+            let whole = Span::new(5 * SECOND, (5 + seconds) * SECOND);
+            let ticks = ticks(whole);
+            let coarse: BTreeSet<_> = ticks.iter().filter(|(_, class)| class.is_empty()).map(|(at, _)| *at).collect();
+            assert!((1..=9).contains(&coarse.len()), "{seconds} s: {coarse:?}");
+            assert!(ticks.len() <= 130, "{seconds} s: {}", ticks.len());
+            assert!(ticks.iter().all(|(at, _)| (whole.from..=whole.until).contains(at)), "{seconds} s");
+            assert_eq!(coarse.first(), Some(&whole.from));
+        }
+    }
+
+    #[test]
+    fn a_place_is_a_part_of_the_whole() {
+        let whole = Span::new(10 * SECOND, 18 * SECOND);
+        assert_eq!([0, SECOND, 8 * SECOND].map(|at| percent(at, whole)), ["0.000", "12.500", "100.000"]);
+    }
+}

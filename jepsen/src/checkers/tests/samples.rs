@@ -70,10 +70,13 @@ fn one_prometheus_that_ran_excuses_nothing() {
 fn no_prometheus_at_all_excuses_what_is_around_it() {
     let all = |story| ["a", "b", "c"].into_iter().fold(story, |story, member| away(story, member, 20.0, 24.0));
     // Blind from 10 s (not yet shipped) to 30 s (start-up and an interval).
-    assert_eq!(check(all(story(10.0..31.0))).outcome(), Outcome::Pass);
+    let verdict = check(all(story(10.0..31.0)));
+    assert_eq!(verdict.outcome(), Outcome::Pass);
+    assert_eq!(figure(&verdict, "longest gap that nothing excuses"), Some(2.0), "from 30 s on");
     let verdict = check(all(story(10.0..36.0)));
     assert_eq!(verdict.reason(), "up{instance=\"x\"} has a gap of 7.0 s (20.0 s more are excused); 4.0 s are allowed");
-    assert_eq!(figure(&verdict, "longest gap"), Some(27.0));
+    assert_eq!(figure(&verdict, "longest gap, excused ones included"), Some(27.0));
+    assert_eq!(figure(&verdict, "longest gap that nothing excuses"), Some(7.0));
 }
 
 #[test]
