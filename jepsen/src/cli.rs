@@ -8,12 +8,14 @@ use clap::{Args, Parser, Subcommand};
 use test_support::prometheus::Executable;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::checkers::{Outcome, judge, overall};
 use crate::deployment::Deployment;
 use crate::deployment::options::Options;
+use crate::history::History;
 use crate::nemesis;
 use crate::plan::{Step, plan};
 use crate::recorder::Recorder;
-use crate::run;
+use crate::{report, run};
 
 /// Where distributions put the library.
 const FAKETIME: [&str; 3] = [
@@ -22,7 +24,7 @@ const FAKETIME: [&str; 3] = [
     "/usr/lib64/faketime/libfaketime.so.1",
 ];
 
-/// Breaks a real deployment of prometheus-elector, and records what happens.
+/// Breaks a real deployment of prometheus-elector and judges what happened.
 #[derive(Debug, Parser)]
 #[command(name = "jepsen", version)]
 pub struct Arguments {
@@ -32,8 +34,16 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Starts a deployment, breaks it by a plan, and writes history.jsonl (root).
+    /// Starts a deployment, breaks it by a plan, records what happens and judges it (root). Exit code as `check`
     Run(Box<RunArguments>),
+    /// Judges the record of a run. Exit code: 0 pass, 1 fail, 2 unknown or not readable
+    Check {
+        /// The record, `history.jsonl`
+        file: PathBuf,
+        /// Write the report to this file
+        #[arg(long)]
+        html: Option<PathBuf>,
+    },
     /// Lists the nemeses.
     List,
 }
@@ -73,22 +83,25 @@ struct RunArguments {
 }
 
 /// Does what the arguments say. The threads of the runtime must outlive what is started: call it from the main thread.
-pub fn main(arguments: Arguments) -> Result<()> {
+pub fn main(arguments: Arguments) -> Result<Outcome> {
     match arguments.command {
         Command::List => {
             for known in nemesis::ALL {
                 println!("{:<18}{}", known.traits.name, known.sentence);
             }
-            Ok(())
+            Ok(Outcome::Pass)
         }
+        Command::Check { file, html } => check(&file, html.as_deref()),
         Command::Run(arguments) => {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-            runtime.block_on(run_all(*arguments))
+            let out = runtime.block_on(run_all(*arguments))?;
+            check(&out.join("history.jsonl"), Some(&out.join("report.html")))
         }
     }
 }
 
-async fn run_all(arguments: RunArguments) -> Result<()> {
+/// Runs, and tells where the record is.
+async fn run_all(arguments: RunArguments) -> Result<PathBuf> {
     let seed = arguments.seed.unwrap_or_else(|| crate::recorder::now_ns() % 1_000_000);
     let (options, plan) = (arguments.options()?, arguments.plan(seed)?);
     let out = options.out.clone();
@@ -120,7 +133,24 @@ async fn run_all(arguments: RunArguments) -> Result<()> {
         // What there is of the record is of use; without `End` it never passes for a whole one.
         deployment.record_remote()?;
     }
-    done
+    done.map(|()| out)
+}
+
+/// Judges a record, prints the verdicts and writes the report.
+fn check(file: &Path, html: Option<&Path>) -> Result<Outcome> {
+    let mut history = History::read(file)?;
+    let verdicts = judge(&mut history);
+    for (checker, verdict) in &verdicts {
+        let reason = verdict.reason();
+        let words = if reason.is_empty() { checker.promise } else { &reason };
+        println!("{:<8} {:<17} {words}", verdict.outcome().word(), checker.name);
+    }
+    if let Some(html) = html {
+        let page = report::render(&history, &verdicts);
+        std::fs::write(html, page).with_context(|| format!("write {}", html.display()))?;
+    }
+    println!("{}", overall(&verdicts).word());
+    Ok(overall(&verdicts))
 }
 
 impl RunArguments {
@@ -188,7 +218,7 @@ mod tests {
         let arguments = Arguments::try_parse_from(format!("jepsen run {line}").split_whitespace())?;
         match arguments.command {
             Command::Run(run) => Ok(*run),
-            Command::List => unreachable!("it was `run`"),
+            other => panic!("it was `run`: {other:?}"),
         }
     }
 

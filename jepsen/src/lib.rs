@@ -7,10 +7,14 @@
 //!
 //! Black box: public endpoints, DNS, signals and files; no type of the elector.
 
+pub mod checkers;
 pub mod cli;
 pub mod deployment;
 pub mod history;
 pub mod nemesis;
 pub mod plan;
 pub mod recorder;
+pub mod report;
 pub mod run;
+#[cfg(test)]
+mod story;

@@ -167,6 +167,16 @@ mod tests {
     }
 
     #[test]
+    fn one_common_resource_is_enough_to_keep_two_apart() {
+        let shares = |one: &str, other: &str| {
+            let traits = |name: &str| nemesis::find(name).unwrap().traits;
+            traits(one).shares(&traits(other))
+        };
+        assert!(shares("dns-stale", "kill-both") && shares("dns-dead", "dns-stale") && shares("scale-down", "split"));
+        assert!(!shares("dns-stale", "split") && !shares("receiver-slow", "config-broken"));
+    }
+
+    #[test]
     fn what_stands_beside_each_other_shares_nothing() {
         let traits = |name: &str| all().into_iter().find(|traits| traits.name == name).unwrap();
         let mut pairs = 0;
