@@ -267,9 +267,27 @@ pub(crate) struct HandOver {
     pub(crate) reason: String,
 }
 
+/// What has become of one term's handover.
+enum Passed {
+    /// This member leads.
+    To(String),
+    /// It came back, in this term: from a witness, or from a member that had not heard yet why it was given away.
+    Back(u64),
+}
+
 impl HandOver {
     /// Returns the new leader's name.
-    pub(crate) async fn run(self) -> Result<String, CommandError> {
+    pub(crate) async fn run(mut self) -> Result<String, CommandError> {
+        let deadline = now() + self.shared.timing().quarantine() + HANDOVER_TIMEOUT;
+        loop {
+            match self.pass_on(deadline).await? {
+                Passed::To(name) => return Ok(name),
+                Passed::Back(term) => self.term = term,
+            }
+        }
+    }
+
+    async fn pass_on(&self, deadline: Instant) -> Result<Passed, CommandError> {
         let timing = *self.shared.timing();
         self.await_successor().await?;
         let acted = self.leadership.borrow().authority != Authority::None;
@@ -281,7 +299,6 @@ impl HandOver {
             self.latch().await?;
         }
         let mut tried = BTreeSet::new();
-        let deadline = now() + HANDOVER_TIMEOUT;
         while now() < deadline {
             let view = RaftView::new(&metrics(&self.raft));
             if !view.is_leader() || view.term != self.term {
@@ -354,15 +371,18 @@ impl HandOver {
         Ok(())
     }
 
-    /// Waits until the new leader is known by name; a witness only passes leadership on.
-    async fn new_leader(&self, deadline: Instant) -> Result<String, CommandError> {
+    /// Waits until the new leader is known; a witness only passes leadership on.
+    async fn new_leader(&self, deadline: Instant) -> Result<Passed, CommandError> {
         let mut leadership = self.leadership.subscribe();
         let term = self.term;
         let known = leadership.wait_for(|leadership| {
             leadership.term > term && leadership.leader.as_ref().is_some_and(|leader| !leader.member.witness)
         });
         match rt::timeout(deadline.saturating_duration_since(now()), known).await {
-            Ok(Ok(leadership)) => Ok(leadership.leader_name().to_owned()),
+            Ok(Ok(leadership)) if leadership.leader.as_ref().is_some_and(|leader| leader.is_self) => {
+                Ok(Passed::Back(leadership.term))
+            }
+            Ok(Ok(leadership)) => Ok(Passed::To(leadership.leader_name().to_owned())),
             Ok(Err(_)) => Err(CommandError::Stopped),
             Err(_) => Err(timed_out(HANDOVER_TIMEOUT)),
         }
