@@ -43,7 +43,7 @@ fn ask(command: Command) -> Result<Output, CliError> {
         Command::Status { whom, form: StatusForm::Once { json } } => wait(cli::status(&whom, json)),
         Command::Status { whom, form: StatusForm::Watch { json } } => wait(cli::watch(&whom, json)),
         Command::Status { whom, form: StatusForm::Check } => wait(cli::status_check(&whom)),
-        Command::Shutdown(client) => wait(cli::shutdown(client.admin)),
+        Command::Shutdown { client, wait_for_others } => wait(cli::shutdown(client.admin, wait_for_others)),
         Command::StepDown(client) => wait(cli::step_down(client.admin)),
         Command::Cordon(client) => wait(cli::cordon(client.admin)),
         Command::Uncordon(client) => wait(cli::uncordon(client.admin)),

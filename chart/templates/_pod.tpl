@@ -70,9 +70,6 @@ readinessProbe:
 livenessProbe:
   httpGet: { path: /_elector/livez, port: elector, scheme: {{ .Values.elector.webConfig.scheme }} }
   failureThreshold: 6
-lifecycle:
-  preStop:
-    exec: { command: [prometheus-elector, shutdown] }
 securityContext: {{- include "elector.restricted" . | nindent 2 }}
 {{- end -}}
 

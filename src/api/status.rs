@@ -12,6 +12,9 @@ use super::digest::Digest;
 use crate::gate::GateStatus;
 use crate::role::{ConfigStatus, RoleStatus};
 
+/// A member that is silent for longer is not there: two hellos at least.
+const SILENCE_MS_MAX: u64 = 3_000;
+
 /// What a member tells.
 #[allow(clippy::struct_excessive_bools)] // independent facts, each one's name is a key that scripts read
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +63,14 @@ pub struct StatusReport {
 }
 
 impl StatusReport {
+    /// Whether this member may go: there is a leader, and all others are there and can do their part. One that shuts down says
+    /// that it cannot lead.
+    pub(crate) fn others_are_well(&self) -> bool {
+        let mut others = self.group.members.iter().filter(|member| member.name != self.member);
+        let is_heard = |ms: Option<u64>| ms.is_some_and(|ms| ms < SILENCE_MS_MAX);
+        self.leader.is_some() && others.all(|other| is_heard(other.last_contact_ms) && other.eligible != Some(false))
+    }
+
     /// What is not as it should be; empty for a member that is settled in a group with a leader. Each is a sentence.
     pub(crate) fn problems(&self) -> Vec<String> {
         let no_leader = self.leader.is_none().then(|| "no leader is known".to_owned());

@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{CliError, Output, table};
@@ -27,6 +28,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for a command: somewhat more than the sidecar allows itself, so that its own words arrive.
 const COMMAND_PATIENCE: Duration = COMMAND_TIMEOUT.saturating_add(READ_TIMEOUT);
+/// For so long all others must be well. A replica that is ready again may be followed by the next one some seconds later.
+const WELL_FOR: Duration = Duration::from_secs(20);
+/// Time between two looks at that.
+const LOOK_PERIOD: Duration = Duration::from_secs(1);
 /// Largest answer that is read: a report of hundreds of members has some 100 KiB.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 
@@ -98,9 +103,29 @@ pub async fn uncordon(admin: SocketAddr) -> Result<Output, CliError> {
     command(admin, "/uncordon", "prometheus-elector uncordon").await
 }
 
-/// `shutdown`: the sidecar stops as on SIGTERM.
-pub async fn shutdown(admin: SocketAddr) -> Result<Output, CliError> {
+/// `shutdown`: the sidecar stops as on SIGTERM; with `wait_for_others` once all others are well, or that has passed.
+pub async fn shutdown(admin: SocketAddr, wait_for_others: Option<Duration>) -> Result<Output, CliError> {
+    if let Some(patience) = wait_for_others {
+        // A sidecar that does not answer is not waited for.
+        let _ = tokio::time::timeout(patience, others_are_well(async || report(&Whom::Own(admin)).await)).await;
+    }
     command(admin, "/shutdown", "prometheus-elector shutdown").await
+}
+
+/// Returns when every report within [`WELL_FOR`] said so.
+async fn others_are_well(ask: impl AsyncFn() -> Result<StatusReport, CliError>) -> Result<(), CliError> {
+    let mut well_since = None;
+    loop {
+        let now = Instant::now();
+        if ask().await?.others_are_well() {
+            if now.saturating_duration_since(*well_since.get_or_insert(now)) >= WELL_FOR {
+                return Ok(());
+            }
+        } else {
+            well_since = None;
+        }
+        tokio::time::sleep(LOOK_PERIOD).await;
+    }
 }
 
 /// `recover`, of a member that is running.

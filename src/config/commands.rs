@@ -63,7 +63,12 @@ pub(super) enum RawCommand {
     /// Asks the running sidecar at --admin-listen-address, and does not wait. The sidecar puts the follower configuration in
     /// force (so it writes --output), hands over, and ends once its Prometheus has stopped, at the latest after
     /// --api-shutdown-grace-delay. A SIGTERM in between changes nothing; a second one ends it at once.
-    Shutdown,
+    Shutdown {
+        /// First wait at most so long until all other members have been well for 20 seconds: for a witness, which Kubernetes
+        /// replaces without a look at the replicas
+        #[arg(long, value_name = "DURATION", value_parser = super::duration::parse)]
+        wait_for_others: Option<std::time::Duration>,
+    },
     /// List the members of the group, or remove one
     Member {
         #[command(subcommand)]

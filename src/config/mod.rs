@@ -163,7 +163,12 @@ pub enum Command {
     /// Make the leader hand over.
     StepDown(ClientSettings),
     /// Make the sidecar stop as on SIGTERM.
-    Shutdown(ClientSettings),
+    Shutdown {
+        /// Where it is.
+        client: ClientSettings,
+        /// Longest time to wait until the others are well.
+        wait_for_others: Option<Duration>,
+    },
     /// Keep this member from leading.
     Cordon(ClientSettings),
     /// Let it lead again.

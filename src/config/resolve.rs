@@ -58,7 +58,9 @@ pub(super) fn command(raw: &RawArgs, facts: &Facts, check: &mut Check) -> Option
         }
         Some(RawCommand::StepDown) => client(flags, facts, check).map(Command::StepDown),
         Some(RawCommand::Cordon) => client(flags, facts, check).map(Command::Cordon),
-        Some(RawCommand::Shutdown) => client(flags, facts, check).map(Command::Shutdown),
+        Some(RawCommand::Shutdown { wait_for_others }) => {
+            client(flags, facts, check).map(|client| Command::Shutdown { client, wait_for_others: *wait_for_others })
+        }
         Some(RawCommand::Uncordon) => client(flags, facts, check).map(Command::Uncordon),
         Some(RawCommand::Member { command: RawMemberCommand::List }) => {
             client(flags, facts, check).map(Command::MemberList)

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use elector_raft::{
-    Authority, CommandError, GroupEnds, GroupHandle, Leader, Leadership, Member, MemberKind, MemberStatus, NodeId,
-    Request as GroupRequest,
+    Authority, CommandError, GroupEnds, GroupHandle, GroupStatus, Leader, Leadership, Member, MemberKind, MemberStatus,
+    NodeId, Request as GroupRequest,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -72,6 +72,33 @@ async fn a_check_of_any_member_says_what_is_wrong_or_who_leads() {
     assert!(error.starts_with("no member's API answers on 127.0.0.1:1 (Connection refused"), "{error}");
     let error = status_check(&Whom::Other("prom-1".to_owned())).await.unwrap_err().to_string();
     assert!(error.starts_with("no member's API answers on prom-1 ("), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_patient_shutdown_waits_until_the_others_have_been_well_for_a_while() {
+    let report = |eligible, last_contact_ms| {
+        let member = MemberStatus { name: "prom-0".to_owned(), eligible, last_contact_ms, ..MemberStatus::default() };
+        let group = GroupStatus::<Option<()>> { members: vec![member], ..GroupStatus::default() };
+        let json = serde_json::json!({
+            "member": "wit-0", "role": "witness", "term": 4, "authority": false, "authority_left_ms": null, "leader": "prom-1",
+            "ready": true, "not_ready_reason": null, "shutting_down": false, "reason": "", "eligible": null,
+            "eligibility_reason": "", "cordoned": false, "config": null, "warnings": [], "version": "",
+            "group": group
+        });
+        serde_json::from_value::<StatusReport>(json).unwrap()
+    };
+    // Second by second: well, about to end, away, starting, well for good.
+    let at = |second| match second {
+        0..10 | 40.. => report(Some(true), Some(100)),
+        10..15 | 25..40 => report(Some(false), Some(100)),
+        _ => report(Some(true), Some(3_000)),
+    };
+    let start = tokio::time::Instant::now();
+    let ask = async || Ok(at(start.elapsed().as_secs()));
+    others_are_well(ask).await.unwrap();
+    assert_eq!(start.elapsed().as_secs(), 60);
+    let gone = others_are_well(async || Err(CliError::Refused("gone".to_owned()))).await;
+    assert!(gone.is_err(), "nobody is waited for");
 }
 
 #[tokio::test]

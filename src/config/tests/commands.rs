@@ -1,6 +1,7 @@
 //! Subcommands: what each needs, and what it does not.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{bare, mistakes_with, pod, try_parse};
 use crate::config::{ClientSettings, Command, InitSettings, StatusForm, UsageError, Whom};
@@ -77,7 +78,7 @@ fn clients_find_the_sidecar_of_the_same_container_without_an_argument() {
         (
             "shutdown",
             match command("shutdown", &[]) {
-                Command::Shutdown(client) => client,
+                Command::Shutdown { client, wait_for_others: None } => client,
                 other => panic!("{other:?}"),
             },
         ),
@@ -117,6 +118,12 @@ fn status_asks_this_member_or_another_one_and_shows_it_in_one_form() {
         let Command::Status { whom: found, form: shown } = command(line, &[]) else { panic!("{line}") };
         assert_eq!((&found, shown), (whom, form), "{line}");
     }
+}
+
+#[test]
+fn a_shutdown_may_wait_for_the_others() {
+    let Command::Shutdown { wait_for_others, .. } = command("shutdown --wait-for-others=4m", &[]) else { panic!() };
+    assert_eq!(wait_for_others, Some(Duration::from_mins(4)));
 }
 
 #[test]
