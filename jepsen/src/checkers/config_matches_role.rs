@@ -1,5 +1,5 @@
 //! Configuration follows role: what a member tells (`Told`) and what its Prometheus runs with (its event log's `config` lines, and
-//! `Config` where it was asked itself) differ for at most [`BOUND`] of undisturbed time. Undisturbed: no fault touches this pod, its
+//! `Config` where it was asked itself) differ for at most `BOUND` of undisturbed time. Undisturbed: no fault touches this pod, its
 //! sidecar and its Prometheus run.
 
 use super::facts::{Fault, SECOND, downtime, end, faults, replicas};

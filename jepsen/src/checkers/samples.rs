@@ -6,9 +6,9 @@
 //! 2. when the Prometheus of a member was blind that took over after the begin of the gap, and before its end was written: a new writer
 //!    cannot send what it never scraped ("cover", docs/gate.md), and tells the others that it has got past it.
 //!
-//! A Prometheus is blind while it does not run, is paused, or reaches no target ([`CUT_OFF`]); for [`START_UP`] and an interval after
-//! that; and for [`UNSHIPPED`] before, the time within which it hands to its gate what it scraped. If its disk is lost
-//! ([`DISK_LOST`]), it is blind for all that was before.
+//! A Prometheus is blind while it does not run, is paused, or reaches no target (`CUT_OFF`); for `START_UP` and an interval after
+//! that; and for `UNSHIPPED` before, the time within which it hands to its gate what it scraped. If its disk is lost
+//! (`DISK_LOST`), it is blind for all that was before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
