@@ -2,7 +2,7 @@
 //!
 //! A failed query is excused if the member could not be reached; if a fault hit this member while it was under way, or before and the
 //! member has not told since that it is ready (at least `SETTLE`, at most the bound of recovery); or if it was under way while, for
-//! longer than `LEADER_WAIT`, there was no leader whose Prometheus ran. One that led for less than `HEARD` was none. An answer of
+//! longer than [`LEADER_WAIT`], there was no leader whose Prometheus ran. One that led for less than `HEARD` was none. An answer of
 //! a wrong replica is never excused.
 
 use std::collections::BTreeMap;
