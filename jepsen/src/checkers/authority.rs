@@ -5,12 +5,9 @@
 
 use serde_json::Value;
 
-use super::facts::{SECOND, end};
+use super::facts::{TOLD_LATE, end};
 use super::span::Span;
 use crate::history::{Entry, History, Ns, ProcessState, What};
-
-/// Members are asked several times a second: what they tell is at most so old.
-const TOLD_LATE: Ns = SECOND;
 
 /// A time in which one member could act for the group.
 #[derive(Clone, Copy, Debug)]

@@ -9,6 +9,8 @@ use crate::history::{Entry, History, Ns, Outcome, Phase, ProcessState, What};
 pub const MS: Ns = 1_000_000;
 /// Same.
 pub const SECOND: Ns = 1_000 * MS;
+/// Members are asked several times a second: what they tell is at most so old.
+pub const TOLD_LATE: Ns = SECOND;
 
 /// When the record ends.
 pub fn end(history: &History) -> Ns {

@@ -42,7 +42,8 @@ pub fn check(history: &History) -> Verdict {
     for (name, of) in
         [("fault to next leader", &waits), ("without a leader", &sorted(gaps.iter().map(|gap| gap.len())))]
     {
-        for percent in [50, 95, 99, 100] {
+        // Of nothing there is no median.
+        for percent in [50, 95, 99, 100].into_iter().filter(|_| !of.is_empty()) {
             let label = if percent == 100 { "max".to_owned() } else { format!("p{percent}") };
             verdict.figure(format!("{name}, {label}"), secs(percentile(of, percent)), "s");
         }

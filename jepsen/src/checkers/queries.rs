@@ -8,9 +8,9 @@
 use std::collections::BTreeMap;
 
 use super::authority::reigns;
-use super::facts::{MS, SECOND, downtime, faults, ready_after, whole};
+use super::facts::{MS, SECOND, TOLD_LATE, downtime, faults, ready_after, whole};
 use super::span::{Span, union};
-use super::{Verdict, float, secs};
+use super::{Verdict, secs};
 use crate::history::{Entry, History, Ns, What};
 
 /// How long the proxy holds a request while there is no leader (`proxy-leader-wait`).
@@ -60,15 +60,16 @@ pub fn check(history: &History) -> Verdict {
     }
     verdict.count("answered queries", usize::try_from(ok).unwrap_or(usize::MAX));
     verdict.figure("longest answered query", secs(longest * MS), "s");
+    let violations = judged.iter().filter(|(_, judgement)| judgement.is_violation()).count();
+    verdict.count("failed without excuse", violations);
     for (name, which) in [
         ("failed: member not reachable", Judgement::Unreachable),
         ("failed: fault on the member asked", Judgement::Faulty),
         ("failed: no leader for longer than the proxy waits", Judgement::Leaderless),
-        ("failed: unexplained", Judgement::Unexplained),
-        ("answered by a wrong replica", Judgement::WrongReplica),
+        ("failed: nothing explains it", Judgement::Unexplained),
+        ("failed: answered by a wrong replica", Judgement::WrongReplica),
     ] {
-        let count = judged.iter().filter(|(_, judgement)| *judgement == which).count();
-        verdict.figure(name, float(count), "");
+        verdict.count(name, judged.iter().filter(|(_, judgement)| *judgement == which).count());
     }
     verdict
 }
@@ -139,7 +140,7 @@ fn hits(history: &History) -> Vec<(&str, Span)> {
     for fault in faults(history).iter().filter(|fault| fault.was_in_force()) {
         for member in fault.targets {
             let until = fault.span.until;
-            let ready = ready_after(history, member, until).unwrap_or(Ns::MAX);
+            let ready = ready_after(history, member, until.saturating_add(TOLD_LATE)).unwrap_or(Ns::MAX);
             let settled = ready.clamp(until.saturating_add(SETTLE), until.saturating_add(most.max(SETTLE)));
             hits.push((member.as_str(), Span::new(fault.span.from, settled)));
         }

@@ -95,7 +95,7 @@ fn a_long_record_makes_no_long_page() {
         let short: Vec<Entry> = history.entries.clone();
         for round in 1..40 {
             for entry in &short {
-                let at_ns = entry.at_ns + round * 1_000;
+                let at_ns = entry.at_ns + round * 20_000_000;
                 let is_many =
                     matches!(entry.what, What::Write { .. } | What::Queries { .. } | What::QueryFailed { .. });
                 if is_many && entry.at_ns < ns(239.0) {

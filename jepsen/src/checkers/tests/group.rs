@@ -56,6 +56,8 @@ fn or_until_it_tells_that_it_is_ready() {
     let lost = || story().told(40.1, "c", "", 0);
     assert_eq!(failed(lost().told(70.0, "c", "b", 2)), [Judgement::Faulty]);
     assert_eq!(failed(lost().told(59.0, "c", "b", 2)), [Judgement::Unexplained]);
+    // What it told last may be old.
+    assert_eq!(failed(story().told(42.5, "c", "", 0).told(70.0, "c", "b", 2)), [Judgement::Faulty]);
     let never = lost().query_failed(131.0, 131.5, "c").query_failed(132.5, 133.0, "c").end(200.0);
     assert_eq!(judgements(&never), [Judgement::Faulty, Judgement::Unexplained], "90 s is the bound of recovery");
 }
@@ -117,9 +119,11 @@ fn a_fault_on_the_member_asked_explains_it_and_ten_seconds_after() {
 fn the_next_leader_counts_from_the_begin_of_the_fault() {
     let story = Story::new().reign("a", 1, -5.0, 60.5).reign("b", 2, 61.6, 100.0);
     let story = story.fault(1, "kill", 60.0, 60.2, &["a"], true).fault(2, "loss", 70.0, 75.0, &["b"], true);
-    let history = story.fault(3, "kill", 80.0, 85.0, &["a"], false).end(100.0);
+    // One that the leader outlived, shortly before.
+    let story = story.fault(3, "loss", 58.0, 59.0, &["a"], true);
+    let history = story.fault(4, "kill", 80.0, 85.0, &["a"], false).end(100.0);
     let found: Vec<_> = hits(&history).iter().map(|hit| (hit.fault.id, hit.next, hit.nobody)).collect();
-    assert_eq!(found, [(1, Some((ns(1.6) - ns(0.0), "b")), ns(1.1) - ns(0.0)), (2, None, 0)]);
+    assert_eq!(found, [(3, None, 0), (1, Some((ns(1.6) - ns(0.0), "b")), ns(1.1) - ns(0.0)), (2, None, 0)]);
 }
 
 #[test]

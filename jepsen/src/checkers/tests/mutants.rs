@@ -154,6 +154,8 @@ fn a_follower_with_the_leaders_configuration() {
 #[test]
 fn two_that_say_that_they_lead_and_one_not_ready_and_never_healed() {
     assert_noticed(with(239.0, told_by_c(true, true)), &[("recovery", Fail)]);
+    let too = What::Told { member: "c".into(), is_leader: true, leader: "b".into(), term: 2, ready: true };
+    assert_noticed(with(239.0, too), &[("recovery", Fail)]);
     assert_noticed(with(200.0, told_by_c(false, false)), &[("recovery", Fail)]);
     assert_noticed(without(|entry| entry.what == What::Healed {}), &[("recovery", Unknown)]);
 }
