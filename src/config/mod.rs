@@ -217,6 +217,16 @@ pub enum StatusForm {
     Check,
 }
 
+impl StatusForm {
+    fn new(check: bool, watch: bool, json: bool) -> Self {
+        match (check, watch) {
+            (true, _) => Self::Check,
+            (false, true) => Self::Watch { json },
+            (false, false) => Self::Once { json },
+        }
+    }
+}
+
 /// What the init container needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InitSettings {

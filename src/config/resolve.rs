@@ -48,11 +48,7 @@ pub(super) fn command(raw: &RawArgs, facts: &Facts, check: &mut Check) -> Option
             warnings.map(Command::CheckFlags)
         }
         Some(RawCommand::Status { json, watch, check: is_check, of }) => {
-            let form = match (is_check, watch) {
-                (true, _) => StatusForm::Check,
-                (false, true) => StatusForm::Watch { json: *json },
-                (false, false) => StatusForm::Once { json: *json },
-            };
+            let form = StatusForm::new(*is_check, *watch, *json);
             let whom = client(flags, facts, check)?;
             Some(Command::Status { whom: of.clone().map_or(Whom::Own(whom.admin), Whom::Other), form })
         }
