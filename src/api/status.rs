@@ -5,7 +5,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use elector_raft::{Authority, GroupStatus, Leadership, Now};
+use elector_raft::{Authority, GroupStatus, Leadership, MemberKind, MemberStatus, Now};
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
@@ -63,12 +63,16 @@ pub struct StatusReport {
 }
 
 impl StatusReport {
-    /// Whether this member may go: there is a leader, and all others are there and can do their part. One that shuts down says
-    /// that it cannot lead.
-    pub(crate) fn others_are_well(&self) -> bool {
-        let mut others = self.group.members.iter().filter(|member| member.name != self.member);
-        let is_heard = |ms: Option<u64>| ms.is_some_and(|ms| ms < SILENCE_MS_MAX);
-        self.leader.is_some() && others.all(|other| is_heard(other.last_contact_ms) && other.eligible != Some(false))
+    /// Whether this member may go: there is a leader, and all others are there and can do their part (one that shuts down says that
+    /// it cannot lead); or there is no majority with it either.
+    pub(crate) fn may_go(&self) -> bool {
+        let is_voter = |member: &&MemberStatus<_>| matches!(member.kind, MemberKind::Voter | MemberKind::Witness);
+        let is_heard = |member: &&MemberStatus<_>| member.last_contact_ms.is_some_and(|ms| ms < SILENCE_MS_MAX);
+        let others = || self.group.members.iter().filter(|member| member.name != self.member);
+        let voters = self.group.members.iter().filter(is_voter).count();
+        let has_majority = others().filter(is_voter).filter(is_heard).count() + 1 > voters / 2;
+        let all_well = others().all(|other| is_heard(&other) && other.eligible != Some(false));
+        !has_majority || (self.leader.is_some() && all_well)
     }
 
     /// What is not as it should be; empty for a member that is settled in a group with a leader. Each is a sentence.

@@ -112,12 +112,12 @@ pub async fn shutdown(admin: SocketAddr, wait_for_others: Option<Duration>) -> R
     command(admin, "/shutdown", "prometheus-elector shutdown").await
 }
 
-/// Returns when every report within [`WELL_FOR`] said so.
+/// Returns when every report within [`WELL_FOR`] said that this member may go.
 async fn others_are_well(ask: impl AsyncFn() -> Result<StatusReport, CliError>) -> Result<(), CliError> {
     let mut well_since = None;
     loop {
         let now = Instant::now();
-        if ask().await?.others_are_well() {
+        if ask().await?.may_go() {
             if now.saturating_duration_since(*well_since.get_or_insert(now)) >= WELL_FOR {
                 return Ok(());
             }

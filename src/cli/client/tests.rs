@@ -76,9 +76,12 @@ async fn a_check_of_any_member_says_what_is_wrong_or_who_leads() {
 
 #[tokio::test(start_paused = true)]
 async fn a_patient_shutdown_waits_until_the_others_have_been_well_for_a_while() {
-    let report = |eligible, last_contact_ms| {
-        let member = MemberStatus { name: "prom-0".to_owned(), eligible, last_contact_ms, ..MemberStatus::default() };
-        let group = GroupStatus::<Option<()>> { members: vec![member], ..GroupStatus::default() };
+    let member = |name: &str, eligible, last_contact_ms| {
+        let kind = if name == "wit-0" { MemberKind::Witness } else { MemberKind::Voter };
+        MemberStatus { name: name.to_owned(), kind, eligible, last_contact_ms, ..MemberStatus::default() }
+    };
+    let report_of = |members| {
+        let group = GroupStatus::<Option<()>> { members, ..GroupStatus::default() };
         let json = serde_json::json!({
             "member": "wit-0", "role": "witness", "term": 4, "authority": false, "authority_left_ms": null, "leader": "prom-1",
             "ready": true, "not_ready_reason": null, "shutting_down": false, "reason": "", "eligible": null,
@@ -87,16 +90,27 @@ async fn a_patient_shutdown_waits_until_the_others_have_been_well_for_a_while() 
         });
         serde_json::from_value::<StatusReport>(json).unwrap()
     };
+    let all = |eligible, ms_0, ms_1| {
+        report_of(vec![
+            member("prom-0", eligible, Some(ms_0)),
+            member("prom-1", Some(true), Some(ms_1)),
+            member("wit-0", None, None),
+        ])
+    };
+    let report = |eligible, ms| all(eligible, ms, 100);
     // Second by second: well, about to end, away, starting, well for good.
     let at = |second| match second {
-        0..10 | 40.. => report(Some(true), Some(100)),
-        10..15 | 25..40 => report(Some(false), Some(100)),
-        _ => report(Some(true), Some(3_000)),
+        0..10 | 40.. => report(Some(true), 100),
+        10..15 | 25..40 => report(Some(false), 100),
+        _ => report(Some(true), 3_000),
     };
     let start = tokio::time::Instant::now();
     let ask = async || Ok(at(start.elapsed().as_secs()));
     others_are_well(ask).await.unwrap();
     assert_eq!(start.elapsed().as_secs(), 60);
+    let start = tokio::time::Instant::now();
+    others_are_well(async || Ok(all(Some(false), 3_000, 3_000))).await.unwrap();
+    assert_eq!(start.elapsed().as_secs(), 20, "nothing is saved by waiting for a majority that is gone");
     let gone = others_are_well(async || Err(CliError::Refused("gone".to_owned()))).await;
     assert!(gone.is_err(), "nobody is waited for");
 }
