@@ -1,6 +1,10 @@
-//! What this member knows of the others at first hand: their last word, and when it came.
+//! What this member knows of the others at first hand: their last word, when it came, and where they are.
+//!
+//! DNS may name an old address for as long as caches hold it, or a wrong one. A member itself is better evidence: its calls
+//! come from somewhere (`called_from`), and once it has answered there too it surely listens there (`found_at`). Where two
+//! members cannot find each other, because DNS has the old address of both, a third one tells them (`Hello::seen`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -11,24 +15,49 @@ use crate::store::{ClusterId, Standing};
 
 /// Contacts that are kept at once; discovery is bounded below that.
 const CONTACTS_MAX: usize = 256;
+/// Addresses of others that one hello tells, and that are kept of what was told.
+pub(crate) const SEEN_MAX: usize = 64;
 
 /// The last word of one member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Contact {
     pub(crate) hello: Hello,
     pub(crate) heard_at: Instant,
-    /// Where its newest call came from: DNS may name an old address for as long as caches hold it.
-    pub(crate) called_from: Option<IpAddr>,
+    /// Where its newest call came from. It need not listen there: address translation may be between.
+    called_from: Option<IpAddr>,
+    /// Where this very process has answered; where its calls come from, if it has answered there.
+    found_at: Option<SocketAddr>,
 }
 
 impl Contact {
-    /// Where its Raft listener may be reached, the advertised address first.
+    fn port(&self) -> Option<u16> {
+        self.hello.member.raft_address.rsplit_once(':').and_then(|(_, port)| port.parse().ok())
+    }
+
+    fn called_from(&self) -> Option<SocketAddr> {
+        self.called_from.zip(self.port()).map(SocketAddr::from)
+    }
+
+    pub(crate) fn calls_from(&self, ip: IpAddr) -> bool {
+        self.called_from == Some(ip)
+    }
+
+    /// Where it surely listens.
+    pub(crate) fn found_at(&self) -> Option<SocketAddr> {
+        self.found_at
+    }
+
+    /// Where its calls come from, as long as it is not known to listen there.
+    fn unproven(&self) -> Option<SocketAddr> {
+        self.called_from().filter(|from| self.found_at.is_none_or(|at| at.ip() != from.ip()))
+    }
+
+    /// Where its Raft listener may be reached, likeliest first.
     pub(crate) fn addresses(&self) -> Vec<String> {
-        let advertised = self.hello.member.raft_address.clone();
-        let port = advertised.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-        let observed = self.called_from.zip(port).map(|(ip, port)| SocketAddr::new(ip, port).to_string());
-        let observed = observed.filter(|address| *address != advertised);
-        [advertised].into_iter().chain(observed).collect()
+        let found = self.found_at.map(|at| at.to_string());
+        let advertised = Some(self.hello.member.raft_address.clone()).filter(|address| found.as_ref() != Some(address));
+        let observed = self.unproven().map(|at| at.to_string()).filter(|address| advertised.as_ref() != Some(address));
+        [found, advertised, observed].into_iter().flatten().collect()
     }
 
     /// Age of the word.
@@ -46,22 +75,60 @@ impl Contact {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Contacts {
     by_name: BTreeMap<String, Contact>,
+    /// Where others have found members, and when they said so.
+    told: BTreeMap<NodeId, (SocketAddr, Instant)>,
 }
 
 impl Contacts {
-    /// Notes a word.
-    pub(crate) fn heard(&mut self, mut hello: Hello, caller: Option<IpAddr>, now: Instant) {
+    /// Notes the word of a member that called.
+    pub(crate) fn called(&mut self, hello: Hello, from: Option<IpAddr>, now: Instant) {
+        let contact = self.note(hello, now);
+        contact.called_from = from.or(contact.called_from);
+    }
+
+    /// Notes the word of a member that answered at an address.
+    pub(crate) fn answered(&mut self, hello: Hello, address: &str, now: Instant) {
+        let contact = self.note(hello, now);
+        let at = address.parse().ok();
+        let is_from = |at: &SocketAddr| contact.called_from == Some(at.ip());
+        if contact.found_at.is_none() || at.as_ref().is_some_and(is_from) {
+            contact.found_at = at;
+        }
+    }
+
+    /// Notes where another call of a known member came from.
+    pub(crate) fn call_came_from(&mut self, id: NodeId, from: IpAddr) {
+        if let Some(contact) = self.by_name.values_mut().find(|contact| contact.hello.node_id == id) {
+            contact.called_from = Some(from);
+        }
+    }
+
+    /// What is known of a process that another one under the same name replaces counts no more.
+    fn note(&mut self, mut hello: Hello, now: Instant) -> &mut Contact {
         hello.eligibility_reason = clip(&hello.eligibility_reason);
-        if self.by_name.len() >= CONTACTS_MAX && !self.by_name.contains_key(&hello.member.name) {
+        for (id, at) in std::mem::take(&mut hello.seen) {
+            self.tell(id, at, now);
+        }
+        let name = hello.member.name.clone();
+        if self.by_name.len() >= CONTACTS_MAX && !self.by_name.contains_key(&name) {
             let oldest = self.by_name.iter().min_by_key(|(_, contact)| contact.heard_at);
             if let Some(name) = oldest.map(|(name, _)| name.clone()) {
                 self.by_name.remove(&name);
             }
         }
-        let known = self.by_name.get(&hello.member.name);
-        let same = known.filter(|known| known.hello.incarnation == hello.incarnation);
-        let called_from = caller.or(same.and_then(|known| known.called_from));
-        self.by_name.insert(hello.member.name.clone(), Contact { hello, heard_at: now, called_from });
+        let known = self.by_name.remove(&name).filter(|known| known.hello.incarnation == hello.incarnation);
+        let (called_from, found_at) = known.map_or((None, None), |known| (known.called_from, known.found_at));
+        self.by_name.entry(name).or_insert(Contact { hello, heard_at: now, called_from, found_at })
+    }
+
+    fn tell(&mut self, id: NodeId, at: SocketAddr, now: Instant) {
+        if self.told.len() >= SEEN_MAX && !self.told.contains_key(&id) {
+            let oldest = self.told.iter().min_by_key(|(_, (_, since))| *since);
+            if let Some(id) = oldest.map(|(id, _)| *id) {
+                self.told.remove(&id);
+            }
+        }
+        self.told.insert(id, (at, now));
     }
 
     /// Notes that a member has promised itself: its last word said something else.
@@ -82,5 +149,171 @@ impl Contacts {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Contact> {
         self.by_name.values()
+    }
+
+    /// Members heard within `freshness`.
+    fn fresh(&self, freshness: Duration, now: Instant) -> impl Iterator<Item = &Contact> {
+        self.iter().filter(move |contact| contact.age(now) < freshness)
+    }
+
+    /// Where a member may be reached, likeliest first; `advertised` is what the membership says.
+    pub(crate) fn addresses_of(&self, id: NodeId, advertised: &str) -> Vec<String> {
+        let mut addresses = self.by_id(id).map_or_else(|| vec![advertised.to_owned()], Contact::addresses);
+        let told = self.told.get(&id).map(|(at, _)| at.to_string());
+        addresses.extend(told.filter(|told| !addresses.contains(told)));
+        addresses
+    }
+
+    /// Where the member that advertises `address` surely listens.
+    pub(crate) fn found(&self, address: &str, freshness: Duration, now: Instant) -> Option<SocketAddr> {
+        self.fresh(freshness, now).find(|contact| contact.hello.member.raft_address == address)?.found_at
+    }
+
+    /// Where else than at their advertised addresses members may be: where calls come from that nobody has answered yet; and
+    /// of members of the group that are silent, where they were and where others say they are.
+    pub(crate) fn elsewhere(
+        &self,
+        is_member: impl Fn(NodeId) -> bool,
+        freshness: Duration,
+        now: Instant,
+    ) -> BTreeSet<SocketAddr> {
+        let heard: BTreeSet<NodeId> = self.fresh(freshness, now).map(|contact| contact.hello.node_id).collect();
+        let silent = |id: NodeId| is_member(id) && !heard.contains(&id);
+        let unproven = self.fresh(freshness, now).filter_map(Contact::unproven);
+        let before = self.iter().filter(|contact| silent(contact.hello.node_id));
+        let before = before.flat_map(|contact| [contact.found_at, contact.unproven()]).flatten();
+        let recent = |since: Instant| now.saturating_duration_since(since) < freshness;
+        let told = self.told.iter().filter(|(id, (_, since))| silent(**id) && recent(*since)).map(|(_, (at, _))| *at);
+        unproven.chain(before).chain(told).collect()
+    }
+
+    /// Where this member has found others, for those that have not.
+    pub(crate) fn seen(&self, freshness: Duration, now: Instant) -> BTreeMap<NodeId, SocketAddr> {
+        let found = self.fresh(freshness, now).filter_map(|contact| Some((contact.hello.node_id, contact.found_at?)));
+        found.take(SEEN_MAX).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::testing::{hello, id};
+
+    const FRESH: Duration = Duration::from_secs(3);
+    const ADVERTISED: &str = "prom-2:9096";
+
+    fn ip(last: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, last])
+    }
+
+    fn at(last: u8) -> SocketAddr {
+        SocketAddr::new(ip(last), 9096)
+    }
+
+    /// Member 2 has called from an address.
+    fn called(from: u8, now: Instant) -> Contacts {
+        let mut contacts = Contacts::default();
+        contacts.called(hello(2, Standing::Blank), Some(ip(from)), now);
+        contacts
+    }
+
+    fn addresses(contacts: &Contacts) -> Vec<String> {
+        contacts.addresses_of(id(2), ADVERTISED)
+    }
+
+    #[test]
+    fn a_member_is_found_where_it_calls_from_once_it_has_answered_there() {
+        let now = Instant::now();
+        let mut contacts = called(7, now);
+        assert_eq!(addresses(&contacts), [ADVERTISED, "10.0.0.7:9096"]);
+        assert_eq!(
+            contacts.elsewhere(|_| true, FRESH, now),
+            BTreeSet::from([at(7)]),
+            "it has to prove that it is there"
+        );
+        contacts.answered(hello(2, Standing::Blank), "10.0.0.7:9096", now);
+        assert_eq!(addresses(&contacts), ["10.0.0.7:9096", ADVERTISED]);
+        assert_eq!(contacts.found(ADVERTISED, FRESH, now), Some(at(7)));
+        assert_eq!(contacts.found(ADVERTISED, FRESH, now + FRESH), None);
+        assert!(contacts.elsewhere(|_| true, FRESH, now).is_empty());
+    }
+
+    #[test]
+    fn an_answer_at_a_name_or_at_another_address_does_not_move_a_member_that_was_found_where_it_calls_from() {
+        let now = Instant::now();
+        let mut contacts = called(7, now);
+        contacts.answered(hello(2, Standing::Blank), ADVERTISED, now);
+        assert_eq!(contacts.found(ADVERTISED, FRESH, now), None, "a name is no address");
+        contacts.answered(hello(2, Standing::Blank), "10.0.0.8:9096", now);
+        assert_eq!(contacts.found(ADVERTISED, FRESH, now), Some(at(8)), "better than a name");
+        contacts.answered(hello(2, Standing::Blank), "10.0.0.7:9096", now);
+        contacts.answered(hello(2, Standing::Blank), "10.0.0.8:9096", now);
+        contacts.answered(hello(2, Standing::Blank), ADVERTISED, now);
+        assert_eq!(contacts.found(ADVERTISED, FRESH, now), Some(at(7)));
+    }
+
+    #[test]
+    fn another_process_under_the_name_may_be_anywhere() {
+        let now = Instant::now();
+        let mut contacts = called(7, now);
+        contacts.answered(hello(2, Standing::Blank), "10.0.0.7:9096", now);
+        contacts.called(Hello { incarnation: 99, ..hello(2, Standing::Blank) }, Some(ip(9)), now);
+        assert_eq!(addresses(&contacts), [ADVERTISED, "10.0.0.9:9096"]);
+        assert_eq!(contacts.elsewhere(|_| true, FRESH, now), BTreeSet::from([at(9)]));
+    }
+
+    #[test]
+    fn a_call_of_the_group_tells_where_a_member_is_too() {
+        let now = Instant::now();
+        let mut contacts = called(7, now);
+        contacts.answered(hello(2, Standing::Blank), "10.0.0.7:9096", now);
+        contacts.call_came_from(id(2), ip(8));
+        contacts.call_came_from(id(3), ip(9));
+        assert_eq!(contacts.elsewhere(|_| true, FRESH, now), BTreeSet::from([at(8)]));
+        assert_eq!(addresses(&contacts), ["10.0.0.7:9096", ADVERTISED, "10.0.0.8:9096"], "found until found elsewhere");
+    }
+
+    #[test]
+    fn others_tell_where_a_silent_member_of_the_group_is() {
+        let now = Instant::now();
+        let mut contacts = called(7, now);
+        let seen = BTreeMap::from([(id(2), at(6)), (id(4), at(4)), (id(5), at(5))]);
+        contacts.called(Hello { seen, ..hello(3, Standing::Blank) }, None, now);
+        let is_member = |member: NodeId| member != id(5);
+        assert_eq!(
+            contacts.elsewhere(is_member, FRESH, now),
+            BTreeSet::from([at(7), at(4)]),
+            "2 is known at first hand"
+        );
+        assert_eq!(contacts.addresses_of(id(4), "prom-4:9096"), ["prom-4:9096", "10.0.0.4:9096"]);
+        let later = now + FRESH;
+        let seen = BTreeMap::from([(id(2), at(6))]);
+        contacts.called(Hello { seen, ..hello(3, Standing::Blank) }, None, later);
+        assert_eq!(
+            contacts.elsewhere(is_member, FRESH, later),
+            BTreeSet::from([at(7), at(6)]),
+            "4 was told too long ago"
+        );
+    }
+
+    #[test]
+    fn only_those_found_and_heard_lately_are_told_of() {
+        let now = Instant::now();
+        let mut contacts = called(7, now);
+        assert!(contacts.seen(FRESH, now).is_empty());
+        contacts.answered(hello(2, Standing::Blank), "10.0.0.7:9096", now);
+        assert_eq!(contacts.seen(FRESH, now), BTreeMap::from([(id(2), at(7))]));
+        assert!(contacts.seen(FRESH, now + FRESH).is_empty());
+    }
+
+    #[test]
+    fn what_is_told_is_bounded() {
+        let (mut contacts, now) = (Contacts::default(), Instant::now());
+        for number in 0..1000 {
+            let seen = BTreeMap::from([(id(number), at(1))]);
+            contacts.called(Hello { seen, ..hello(2, Standing::Blank) }, None, now);
+        }
+        assert_eq!(contacts.told.len(), SEEN_MAX);
     }
 }

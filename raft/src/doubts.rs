@@ -6,13 +6,14 @@ use std::time::Instant;
 use futures_util::future::join_all;
 
 use crate::contacts::{Contact, Contacts};
+use crate::hello::ask;
 use crate::instance::{Instance, Work};
 use crate::network::{Hello, Transport};
 use crate::rt::now;
 use crate::rules::{Rule, holds};
 use crate::shared::Shared;
 use crate::store::{ClusterId, LogStore, Standing};
-use crate::tasks::{self, Done, metrics};
+use crate::tasks::{Done, metrics};
 use crate::types::Raft;
 use crate::view::RaftView;
 use crate::{Member, NodeId, abandon};
@@ -74,7 +75,7 @@ impl Doubts {
         // A call may have been on its way for long: only an answer is newer than the silence.
         let mut contacts = Contacts::default();
         if holds(Rule::LeaveOnAnswers) {
-            answers.into_iter().flatten().for_each(|hello| contacts.heard(hello, None, now()));
+            answers.into_iter().flatten().for_each(|hello| contacts.called(hello, None, now()));
         } else {
             contacts.clone_from(&self.shared.contacts());
         }
@@ -91,12 +92,13 @@ impl Doubts {
     /// What answers wherever a member may be: with a new disk it may have another address too.
     async fn ask(&self, id: NodeId, member: &Member, transport: &impl Transport) -> Vec<Hello> {
         let contacts = self.shared.contacts();
-        let known = [contacts.by_id(id), contacts.by_name(&member.name)];
-        let mut addresses: BTreeSet<String> = known.into_iter().flatten().flat_map(Contact::addresses).collect();
+        let successor = contacts.by_name(&member.name).map(Contact::addresses).unwrap_or_default();
+        let mut addresses = BTreeSet::from_iter(successor);
+        addresses.extend(contacts.addresses_of(id, &member.raft_address));
         addresses.insert(member.raft_address.clone());
         let mut answers = Vec::new();
         for address in addresses {
-            answers.extend(tasks::ask(&self.shared, transport, &address).await);
+            answers.extend(ask(&self.shared, transport, &address).await);
         }
         answers
     }

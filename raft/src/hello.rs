@@ -1,13 +1,15 @@
 //! Keeping in touch with everybody who is or may be a member.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::PeerSet;
 use crate::instance::Instance;
-use crate::network::Transport;
+use crate::network::{Answer, Call, CallError, Hello, Refusal, Transport};
+use crate::rt::now;
+use crate::shared::Shared;
 use crate::store::Identity;
-use crate::tasks::{self, Done};
+use crate::tasks::Done;
 use crate::view::RaftView;
 
 impl<T: Transport> Instance<T> {
@@ -35,7 +37,7 @@ impl<T: Transport> Instance<T> {
         if self.parts.shared.identity().standing.is_blank() { timing.hello_period() / 4 } else { timing.hello_period() }
     }
 
-    /// To everybody that discovery lists or the membership holds.
+    /// To everybody that discovery lists or the membership holds, where it surely listens if that is known.
     pub(crate) fn say_hello(&mut self, view: &RaftView) {
         let shared = self.parts.shared.clone();
         self.roster.expects(view.nodes.values().map(|member| member.name.as_str()));
@@ -44,13 +46,42 @@ impl<T: Transport> Instance<T> {
                 && member.name != shared.member().name
                 && member.raft_address != shared.member().raft_address
         });
-        let addresses: BTreeSet<String> = others
-            .map(|(_, member)| member.raft_address.clone())
-            .chain(self.roster.addresses().map(String::from))
-            .collect();
-        for address in addresses {
-            let (shared, transport) = (shared.clone(), self.parts.transport.clone());
-            self.tasks.spawn(async move { tasks::hello(&shared, &transport, address).await });
+        let (contacts, freshness, now) = (shared.contacts(), shared.timing().hello_freshness(), now());
+        let advertised = others.map(|(_, member)| member.raft_address.as_str()).chain(self.roster.addresses());
+        let dialled = |address: &str| {
+            contacts.found(address, freshness, now).map_or_else(|| address.to_owned(), |at| at.to_string())
+        };
+        let mut calls: BTreeMap<String, String> =
+            advertised.map(|address| (dialled(address), address.to_owned())).collect();
+        // Whoever is in no group yet knows no members, and a leader that it cannot find cannot add it.
+        let is_blank = shared.identity().standing.is_blank();
+        for at in contacts.elsewhere(|id| is_blank || view.nodes.contains_key(&id), freshness, now) {
+            calls.entry(at.to_string()).or_insert_with(|| at.to_string());
         }
+        for (dialled, address) in calls {
+            let (shared, transport) = (shared.clone(), self.parts.transport.clone());
+            self.tasks.spawn(async move { hello(&shared, &transport, &dialled, address).await });
+        }
+    }
+}
+
+/// Says hello to the member that is known by `address`, and listens at `dialled`.
+pub(crate) async fn hello(shared: &Shared, transport: &impl Transport, dialled: &str, address: String) -> Done {
+    match ask(shared, transport, dialled).await {
+        Ok(hello) => Done::Hello { address, name: hello.member.name },
+        Err(CallError::Refused(Refusal::OtherName(_))) => Done::Foreign { address },
+        Err(error) => Done::Silent { address, why: error.to_string() },
+    }
+}
+
+/// Says hello to an address, notes the answer and returns it.
+pub(crate) async fn ask(shared: &Shared, transport: &impl Transport, address: &str) -> Result<Hello, CallError> {
+    let message = shared.message(Call::Hello(Box::new(shared.introduction())));
+    match transport.call(address, &message, shared.timing().hello_period()).await? {
+        Answer::Hello(hello) => {
+            shared.answered(Hello::clone(&hello), address);
+            Ok(*hello)
+        }
+        _ => Err(CallError::Unreachable("it answers something else than was asked".into())),
     }
 }

@@ -226,6 +226,7 @@ impl<T: Transport> Instance<T> {
             acks_void_before: self.acks_void_before,
             renew_deadline: shared.timing().renew_deadline,
             lease_duration: shared.timing().lease_duration,
+            contacts: shared.contacts(),
         }
     }
 

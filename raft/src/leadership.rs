@@ -2,9 +2,11 @@
 //!
 //! Authority is an expiry time compared with now, never a boolean (DESIGN.md, "The group").
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::contacts::{Contact, Contacts};
 use crate::rules::{Rule, holds};
 use crate::shared::LeaderHeard;
 use crate::view::RaftView;
@@ -31,6 +33,8 @@ pub struct Leader {
     pub is_self: bool,
     /// Its name and addresses.
     pub member: Member,
+    /// Where the process that leads has answered this member, whatever DNS says; `None` if that is not known.
+    pub found_at: Option<IpAddr>,
 }
 
 /// The right to act as the leader of the group.
@@ -92,6 +96,8 @@ pub(crate) struct Local {
     pub(crate) renew_deadline: Duration,
     /// L.
     pub(crate) lease_duration: Duration,
+    /// What is known of the others.
+    pub(crate) contacts: Arc<Contacts>,
 }
 
 impl Local {
@@ -117,7 +123,8 @@ pub(crate) fn assess(view: &RaftView, local: &Local, now: Now) -> Leadership {
     };
     leadership.leader = leader.and_then(|id| {
         let member = view.nodes.get(&id)?.clone();
-        Some(Arc::new(Leader { id, is_self: id == view.id, member }))
+        let found_at = local.contacts.by_id(id).and_then(Contact::found_at).map(|at| at.ip());
+        Some(Arc::new(Leader { id, is_self: id == view.id, member, found_at }))
     });
     leadership
 }
@@ -152,7 +159,8 @@ mod tests {
     use openraft::ServerState;
 
     use super::*;
-    use crate::testing::{id, member, view};
+    use crate::store::Standing;
+    use crate::testing::{contacts, hello, id, member, view};
 
     const R: Duration = Duration::from_millis(800);
 
@@ -166,6 +174,7 @@ mod tests {
             acks_void_before: None,
             renew_deadline: R,
             lease_duration: Duration::from_secs(1),
+            contacts: Arc::default(),
         }
     }
 
@@ -250,6 +259,11 @@ mod tests {
         let soon = assess(&follower, &local, at(heard_at + Duration::from_millis(999)));
         assert_eq!(soon.leader.map(|leader| leader.member.clone()), Some(member(2)));
         assert_eq!(assess(&follower, &local, at(heard_at + Duration::from_secs(1))).leader, None);
+        let mut contacts = contacts([], heard_at);
+        contacts.answered(hello(2, Standing::Blank), "10.0.0.2:9096", heard_at);
+        let local = Local { contacts: Arc::new(contacts), ..local };
+        let found_at = assess(&follower, &local, at(heard_at)).leader.and_then(|leader| leader.found_at);
+        assert_eq!(found_at, Some(IpAddr::from([10, 0, 0, 2])));
         follower.term = 6;
         assert_eq!(assess(&follower, &local, at(heard_at)).leader, None, "an older term's leader is none");
     }

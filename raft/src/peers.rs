@@ -58,6 +58,14 @@ pub struct Member {
     pub witness: bool,
 }
 
+impl Member {
+    /// The host of its Raft listener: a name without the final dot, or an address without brackets.
+    pub fn raft_host(&self) -> &str {
+        let host = self.raft_address.rsplit_once(':').map_or(&*self.raft_address, |(host, _)| host);
+        host.trim_matches(['[', ']']).trim_end_matches('.')
+    }
+}
+
 /// One possible member that discovery found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Peer {

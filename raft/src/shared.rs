@@ -1,5 +1,6 @@
 //! State that the group's task, the endpoint and the Raft clients share within the group's thread.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
-use crate::contacts::{Contact, Contacts};
+use crate::contacts::Contacts;
 use crate::network::{Call, Hello, Message, Party, Refusals, sentence};
 use crate::observer::{Observer, Side};
 use crate::rt::{self, now};
@@ -190,13 +191,38 @@ impl Shared {
             prepared: eligibility.prepared && !self.0.member.witness,
             eligibility_reason: eligibility.reason,
             digest: self.0.digest.borrow().clone(),
+            seen: BTreeMap::new(),
         }
     }
 
-    /// Notes the word of another member; `caller` is where it called from, if it did.
-    pub(crate) fn heard(&self, hello: Hello, caller: Option<IpAddr>) {
+    /// This member's word, for another one.
+    pub(crate) fn introduction(&self) -> Hello {
+        if !holds(Rule::TellAddresses) {
+            return self.hello();
+        }
+        let seen = self.contacts().seen(self.timing().hello_freshness(), now());
+        Hello { seen, ..self.hello() }
+    }
+
+    /// Notes the word of another member that called.
+    pub(crate) fn called(&self, hello: Hello, caller: Option<IpAddr>) {
         if hello.node_id != self.node_id() {
-            Arc::make_mut(&mut self.volatile().contacts).heard(hello, caller.map(|ip| ip.to_canonical()), now());
+            Arc::make_mut(&mut self.volatile().contacts).called(hello, caller.map(|ip| ip.to_canonical()), now());
+        }
+    }
+
+    /// Notes the word of another member that answered at an address.
+    pub(crate) fn answered(&self, hello: Hello, address: &str) {
+        if hello.node_id != self.node_id() {
+            Arc::make_mut(&mut self.volatile().contacts).answered(hello, address, now());
+        }
+    }
+
+    /// Notes where a call of the group came from.
+    pub(crate) fn call_came_from(&self, id: NodeId, caller: IpAddr) {
+        let (caller, mut volatile) = (caller.to_canonical(), self.volatile());
+        if volatile.contacts.by_id(id).is_some_and(|contact| !contact.calls_from(caller)) {
+            Arc::make_mut(&mut volatile.contacts).call_came_from(id, caller);
         }
     }
 
@@ -221,11 +247,6 @@ impl Shared {
 
     pub(crate) fn contacts(&self) -> Arc<Contacts> {
         self.volatile().contacts.clone()
-    }
-
-    /// Where a node may be reached, likeliest first; empty if it was never heard.
-    pub(crate) fn addresses_of(&self, id: NodeId) -> Vec<String> {
-        self.volatile().contacts.by_id(id).map(Contact::addresses).unwrap_or_default()
     }
 
     pub(crate) fn heard_leader(&self, term: u64, leader: NodeId) {

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::instance::Work;
 use crate::membership::Change;
-use crate::network::{Answer, Call, CallError, Hello, Refusal, Transport};
+use crate::network::{Answer, Call, Transport, call_member};
 use crate::rt::{self, now};
 use crate::rules::{Rule, holds};
 use crate::shared::Shared;
@@ -116,12 +116,10 @@ async fn try_form(raft: &Raft, shared: &Shared, transport: &impl Transport, othe
         let contact = contacts.by_name(name).ok_or_else(|| format!("{name} is gone"))?;
         members.insert(contact.hello.node_id, contact.hello.member.clone());
     }
-    let promises = members.iter().filter(|(id, _)| **id != shared.node_id()).map(|(id, member)| {
-        let message = shared.message(Call::Promise { cluster, target: *id, founding: true });
-        async move {
-            let promise = transport.call(&member.raft_address, &message, PROMISE_TIMEOUT).await;
-            promise.map_err(|error| format!("{} did not promise itself: {error}", member.name))
-        }
+    let promises = members.iter().filter(|(id, _)| **id != shared.node_id()).map(|(id, member)| async move {
+        let call = Call::Promise { cluster, target: *id, founding: true };
+        let promise = call_member(shared, transport, *id, member, call, PROMISE_TIMEOUT).await;
+        promise.map_err(|error| format!("{} did not promise itself: {error}", member.name))
     });
     join_all(promises).await.into_iter().collect::<Result<Vec<Answer>, String>>()?;
     // Another candidate may have taken this member's own promise meanwhile.
@@ -168,12 +166,12 @@ pub(crate) async fn change(
             Change::Dismiss(target, member) => {
                 let as_of = as_of.ok_or("no entry of this term is committed yet")?;
                 let call = Call::Dismiss { cluster, target, as_of };
-                let answer = transport.call(&member.raft_address, &shared.message(call), PROMISE_TIMEOUT).await;
+                let answer = call_member(shared, transport, target, &member, call, PROMISE_TIMEOUT).await;
                 return answer.map(drop).map_err(|error| error.to_string());
             }
             Change::AddLearner(target, ref member) => {
-                let message = shared.message(Call::Promise { cluster, target, founding: false });
-                let promise = transport.call(&member.raft_address, &message, PROMISE_TIMEOUT).await;
+                let call = Call::Promise { cluster, target, founding: false };
+                let promise = call_member(shared, transport, target, member, call, PROMISE_TIMEOUT).await;
                 promise.map_err(|error| error.to_string())?;
                 shared.promised(target, cluster);
             }
@@ -235,27 +233,6 @@ pub(crate) async fn remove(
     }
     tracing::info!(member = %name, %id, "removed by hand");
     Ok(id)
-}
-
-/// Says hello to an address.
-pub(crate) async fn hello(shared: &Shared, transport: &impl Transport, address: String) -> Done {
-    match ask(shared, transport, &address).await {
-        Ok(hello) => Done::Hello { address, name: hello.member.name },
-        Err(CallError::Refused(Refusal::OtherName(_))) => Done::Foreign { address },
-        Err(error) => Done::Silent { address, why: error.to_string() },
-    }
-}
-
-/// Says hello to an address, notes the answer and returns it.
-pub(crate) async fn ask(shared: &Shared, transport: &impl Transport, address: &str) -> Result<Hello, CallError> {
-    let message = shared.message(Call::Hello(Box::new(shared.hello())));
-    match transport.call(address, &message, shared.timing().hello_period()).await? {
-        Answer::Hello(hello) => {
-            shared.heard(Hello::clone(&hello), None);
-            Ok(*hello)
-        }
-        _ => Err(CallError::Unreachable("it answers something else than was asked".into())),
-    }
 }
 
 /// Giving leadership away: latch, transfer, watch, next-best target.

@@ -62,13 +62,14 @@ pub(crate) fn hello(number: u64, standing: Standing) -> Hello {
         prepared: true,
         eligibility_reason: "ready".into(),
         digest: String::new(),
+        seen: BTreeMap::new(),
     }
 }
 
 pub(crate) fn contacts(hellos: impl IntoIterator<Item = Hello>, heard_at: Instant) -> Contacts {
     let mut contacts = Contacts::default();
     for hello in hellos {
-        contacts.heard(hello, None, heard_at);
+        contacts.called(hello, None, heard_at);
     }
     contacts
 }

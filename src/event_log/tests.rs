@@ -13,7 +13,8 @@ fn clock() -> Clock {
 
 fn leadership(term: u64, leader: &str, authority: Authority) -> Leadership {
     let member = Member { name: leader.to_owned(), ..Member::default() };
-    let leader = (!leader.is_empty()).then(|| Arc::new(Leader { id: NodeId(1), is_self: false, member }));
+    let leader =
+        (!leader.is_empty()).then(|| Arc::new(Leader { id: NodeId(1), is_self: false, member, found_at: None }));
     Leadership { term, leader, authority }
 }
 

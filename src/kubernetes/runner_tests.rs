@@ -142,7 +142,7 @@ impl Bench {
 
 fn leadership(term: u64, name: &str, authority: Authority) -> Leadership {
     let member = Member { name: name.into(), ..Member::default() };
-    let leader = Some(Arc::new(Leader { id: NodeId(1), is_self: name == "prom-0", member }));
+    let leader = Some(Arc::new(Leader { id: NodeId(1), is_self: name == "prom-0", member, found_at: None }));
     Leadership { term, leader, authority }
 }
 

@@ -20,7 +20,7 @@ struct Bench {
 fn leadership(term: u64, leader: Option<(&str, bool)>, authority: Authority) -> Leadership {
     let leader = leader.map(|(name, is_self)| {
         let member = Member { name: name.to_owned(), witness: name.starts_with('w'), ..Member::default() };
-        Arc::new(Leader { id: NodeId(1), is_self, member })
+        Arc::new(Leader { id: NodeId(1), is_self, member, found_at: None })
     });
     Leadership { term, leader, authority }
 }

@@ -256,7 +256,12 @@ mod tests {
         let history = History::default();
         let nobody = Leadership::default();
         let somebody = {
-            let leader = elector_raft::Leader { id: elector_raft::NodeId(2), is_self: false, member: <_>::default() };
+            let leader = elector_raft::Leader {
+                id: elector_raft::NodeId(2),
+                is_self: false,
+                member: <_>::default(),
+                found_at: None,
+            };
             Leadership { leader: Some(Arc::new(leader)), ..Leadership::default() }
         };
         let total = || history.events().leaderless();

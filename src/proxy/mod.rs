@@ -10,6 +10,7 @@
 //! ```
 //!
 //! - Inputs: a request, the client's address, the leadership watch, a resolver for the leader's host name.
+//! - Where the group has found the leader counts more than what DNS says (docs/decisions/member-addresses.md).
 //! - Passed on as they are: method, path, query, body, trailers, status, `Host`, `Forwarded` and `X-Forwarded-*`, except that
 //!   the client is added to `X-Forwarded-For`. Only scheme and host of the target
 //!   URL count: a path in `advertise-prometheus-url` is not joined (as in the Lease-based tool), so with

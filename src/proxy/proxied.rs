@@ -261,7 +261,7 @@ impl Inner {
             Failure::Broken if outgoing.is_repeatable() => ProxyError::Broken { leader, cause, sends: tries.sends },
             Failure::Broken => ProxyError::MaybeDone { leader, cause },
             Failure::Unreachable | Failure::Unsent => {
-                ProxyError::Unreachable { leader, address: reach.target.origin.to_string(), waited, cause }
+                ProxyError::Unreachable { leader, address: reach.target.place(), waited, cause }
             }
         }
     }

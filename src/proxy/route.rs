@@ -4,6 +4,7 @@
 //! answers best. Source: DESIGN.md, P5 and group rule 11 (a witness may lead for a moment and has no Prometheus).
 
 use std::fmt;
+use std::net::IpAddr;
 
 use elector_raft::{Leadership, NodeId};
 use http::HeaderValue;
@@ -30,6 +31,26 @@ pub(super) struct Target {
     pub(super) local: bool,
     /// Where its Prometheus listens.
     pub(super) origin: Origin,
+    /// The address of the origin's host, where the group has found the leader: DNS may tell an old one, or a wrong one.
+    pub(super) found_at: Option<IpAddr>,
+}
+
+impl Target {
+    /// Whether what was sent to `self` may be lost, now that requests go to `next`. An address that was unknown may be the
+    /// one that DNS told.
+    pub(super) fn is_left_for(&self, next: &Self) -> bool {
+        let has_moved = self.found_at.is_some() && next.found_at.is_some() && self.found_at != next.found_at;
+        (self.node, &self.leader, self.local, &self.origin) != (next.node, &next.leader, next.local, &next.origin)
+            || has_moved
+    }
+
+    /// Where it is, for people.
+    pub(super) fn place(&self) -> String {
+        match self.found_at {
+            Some(ip) => format!("{} ({ip})", self.origin),
+            None => self.origin.to_string(),
+        }
+    }
 }
 
 /// Scheme and address of an HTTP server.
@@ -92,7 +113,10 @@ pub(super) fn route(leadership: &Leadership, local_url: Option<&str>) -> Route {
         _ => return Route::Hold(HoldReason::WitnessLeads(name)),
     };
     match Origin::parse(url) {
-        Some(origin) => Route::To(Target { node: leader.id, leader: name, local: leader.is_self, origin }),
+        Some(origin) => {
+            let found_at = leader.found_at.filter(|_| !leader.is_self && origin.is_named(leader.member.raft_host()));
+            Route::To(Target { node: leader.id, leader: name, local: leader.is_self, origin, found_at })
+        }
         None => Route::Hold(HoldReason::UnusableUrl(name)),
     }
 }
@@ -108,6 +132,12 @@ impl Origin {
             None => authority,
         };
         Some(Self { scheme, authority })
+    }
+
+    /// Whether `host` is its host, and a name.
+    fn is_named(&self, host: &str) -> bool {
+        let own = self.authority.host().trim_end_matches('.');
+        own.eq_ignore_ascii_case(host) && host.parse::<IpAddr>().is_err()
     }
 
     /// As a URL without path.
@@ -143,13 +173,22 @@ mod tests {
         let leader = leader.map(|(is_self, prometheus_url, witness)| {
             let member =
                 Member { name: "p-1".into(), prometheus_url: prometheus_url.into(), witness, ..Member::default() };
-            Arc::new(Leader { id: NodeId(7), is_self, member })
+            Arc::new(Leader { id: NodeId(7), is_self, member, found_at: None })
         });
         Leadership { term, leader, authority: Authority::None }
     }
 
     fn to(local: bool, url: &str) -> Route {
-        Route::To(Target { node: NodeId(7), leader: "p-1".into(), local, origin: Origin::parse(url).unwrap() })
+        Route::To(target(local, url, None))
+    }
+
+    fn target(local: bool, url: &str, found_at: Option<u8>) -> Target {
+        let (origin, found_at) = (Origin::parse(url).unwrap(), found_at.map(ip));
+        Target { node: NodeId(7), leader: "p-1".into(), local, origin, found_at }
+    }
+
+    fn ip(last: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, last])
     }
 
     #[test]
@@ -185,6 +224,41 @@ mod tests {
         for (case, leadership, local, expected) in table {
             assert_eq!(route(&leadership, local), expected, "{case}");
         }
+    }
+
+    #[test]
+    fn the_leader_is_asked_where_the_group_found_it_if_its_prometheus_has_the_same_host() {
+        let table = [
+            ("p-1.prom:9096", "http://p-1.prom:9090", Some(3)),
+            ("P-1.prom.:9096", "https://p-1.PROM:9090", Some(3)),
+            ("p-1.prom:9096", "http://ingress:9090", None),
+            ("p-1.prom:9096", "http://10.0.0.9:9090", None),
+            ("10.0.0.9:9096", "http://10.0.0.9:9090", None),
+            ("[::1]:9096", "http://[::1]:9090", None),
+        ];
+        for (raft_address, url, found_at) in table {
+            let mut leadership = leadership(3, Some((false, url, false)));
+            let leader = Arc::make_mut(leadership.leader.as_mut().unwrap());
+            (leader.found_at, leader.member.raft_address) = (Some(ip(3)), raft_address.into());
+            assert_eq!(route(&leadership, None), Route::To(target(false, url, found_at)), "{raft_address} {url}");
+            leader_is_self(&mut leadership);
+            assert_eq!(route(&leadership, Some(url)), Route::To(target(true, url, None)), "its own {url}");
+        }
+    }
+
+    fn leader_is_self(leadership: &mut Leadership) {
+        Arc::make_mut(leadership.leader.as_mut().unwrap()).is_self = true;
+    }
+
+    #[test]
+    fn what_was_sent_is_given_up_when_another_leads_or_the_leader_is_elsewhere() {
+        const URL: &str = "http://p-1.prom:9090";
+        let table = [(None, None, false), (None, Some(3), false), (Some(3), None, false), (Some(3), Some(4), true)];
+        for (before, now, is_left) in table {
+            assert_eq!(target(false, URL, before).is_left_for(&target(false, URL, now)), is_left, "{before:?} {now:?}");
+        }
+        assert!(target(false, URL, None).is_left_for(&target(false, "http://p-1.prom:9091", None)));
+        assert!(target(false, URL, None).is_left_for(&Target { node: NodeId(8), ..target(false, URL, None) }));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::prometheus::access::{Access, Accesses, Whose};
 
 /// Where requests go, with the means to get there.
 pub(super) enum Destination {
-    To(Reach),
+    To(Box<Reach>),
     Hold(HoldReason),
 }
 
@@ -109,14 +109,14 @@ impl Means {
         } else {
             None
         };
-        Destination::To(Reach {
+        Destination::To(Box::new(Reach {
             leader: member_token(&target.leader),
             authorization: access.authorization().filter(|_| self.add_credentials).cloned(),
-            upstream: (self.pools)(target.origin.uri(), tls),
+            upstream: (self.pools)(target.origin.uri(), target.found_at, tls),
             host: target.origin.host(),
             places: Arc::new(Semaphore::new(UNDER_WAY_MAX)),
             target,
-        })
+        }))
     }
 }
 
@@ -129,7 +129,7 @@ async fn tls(access: &Arc<Access>, local: bool) -> Result<rustls::ClientConfig, 
 fn log(route: &Route, destination: &Destination) {
     match (route, destination) {
         (Route::To(target), Destination::To(_)) => {
-            info!(leader = %target.leader, to = %target.origin, "proxy: requests go to this leader");
+            info!(leader = %target.leader, to = %target.place(), "proxy: requests go to this leader");
         }
         (_, Destination::Hold(reason @ (HoldReason::NoTls(..) | HoldReason::UnusableUrl(_)))) => {
             warn!(%reason, "proxy: requests are held");
@@ -142,7 +142,8 @@ fn log(route: &Route, destination: &Destination) {
 /// Waits until somebody other than `target` is the target. No leader at all is no reason to leave one that may still
 /// answer.
 pub(super) async fn moved_away(destinations: &mut watch::Receiver<Arc<Destination>>, target: &Target) {
-    let elsewhere = |now: &Arc<Destination>| matches!(&**now, Destination::To(reach) if reach.target != *target);
+    let elsewhere =
+        |now: &Arc<Destination>| matches!(&**now, Destination::To(reach) if target.is_left_for(&reach.target));
     if destinations.wait_for(elsewhere).await.is_err() {
         // The proxy is being dropped.
         std::future::pending::<()>().await;

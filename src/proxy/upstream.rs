@@ -16,7 +16,9 @@
 //! Own code, of hyper's connections: docs/decisions/proxy-data-path.md.
 
 use std::error::Error as StdError;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -40,11 +42,11 @@ use crate::prometheus::access::hint;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time for a whole dial, name lookup and TLS handshake included: below the default hold of 5 s, so that a second dial fits in.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long sent bytes may stay unacknowledged: ends requests that wait for a host that has vanished, where no change
-/// of leadership ends them first. A paused process does not trip it, its kernel acknowledges.
-const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long sent bytes may stay unacknowledged: ends requests that wait for a host that has vanished or cannot be reached,
+/// where no change of leadership ends them first. A paused process does not trip it, its kernel acknowledges.
+const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(4);
 /// Idle time before the kernel asks whether the peer is still there, and between two such questions.
-const KEEPALIVE: Duration = Duration::from_secs(5);
+const KEEPALIVE: Duration = Duration::from_secs(1);
 /// Idle connections are closed long before Prometheus closes them (5 minutes, `web.read-timeout`), because a request
 /// on a connection that is being closed is lost.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -59,8 +61,8 @@ type BoxError = Box<dyn StdError + Send + Sync>;
 type Sender = SendRequest<Outbound>;
 type Dial = Box<dyn Fn() -> BoxFuture<'static, Result<Sender, BoxError>> + Send + Sync>;
 
-/// Builds the pool of an origin, which share one connector: plain, or with TLS.
-pub(super) type Pools = Arc<dyn Fn(Uri, Option<ClientConfig>) -> Upstream + Send + Sync>;
+/// Builds the pool of an origin, which share one connector: plain, or with TLS. With an address no name is looked up.
+pub(super) type Pools = Arc<dyn Fn(Uri, Option<IpAddr>, Option<ClientConfig>) -> Upstream + Send + Sync>;
 
 /// A pool of connections.
 pub(super) struct Upstream {
@@ -160,10 +162,44 @@ where
     C::Error: Into<BoxError>,
     C::Future: Send + 'static,
 {
-    Arc::new(move |origin, tls| match tls {
-        None => pool(origin, connector.clone()),
-        Some(tls) => pool(origin, HttpsConnector::from((connector.clone(), tls))),
+    Arc::new(move |origin, at, tls| {
+        let connector = At { connector: connector.clone(), at };
+        match tls {
+            None => pool(origin, connector),
+            Some(tls) => pool(origin, HttpsConnector::from((connector, tls))),
+        }
     })
+}
+
+/// A connector that knows the address of its one host.
+#[derive(Clone)]
+struct At<C> {
+    connector: C,
+    at: Option<IpAddr>,
+}
+
+impl<C: Service<Uri>> Service<Uri> for At<C> {
+    type Response = C::Response;
+    type Error = C::Error;
+    type Future = C::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), C::Error>> {
+        self.connector.poll_ready(context)
+    }
+
+    fn call(&mut self, origin: Uri) -> C::Future {
+        let address = self.at.and_then(|ip| with_address(&origin, ip));
+        self.connector.call(address.unwrap_or(origin))
+    }
+}
+
+/// A URL with an address in the place of its host.
+fn with_address(origin: &Uri, ip: IpAddr) -> Option<Uri> {
+    let mut parts = origin.clone().into_parts();
+    let host = if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() };
+    let authority = origin.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
+    parts.authority = Some(authority.parse().ok()?);
+    Uri::from_parts(parts).ok()
 }
 
 fn pool<C>(origin: Uri, connector: C) -> Upstream
@@ -244,7 +280,6 @@ mod tests {
 
     use std::convert::Infallible;
     use std::future::{Pending, pending};
-    use std::task::{Context, Poll};
 
     use hyper_util::client::legacy::connect::dns::Name;
 
@@ -295,11 +330,25 @@ mod tests {
         tidy.await.unwrap();
     }
 
+    #[test]
+    fn a_known_address_takes_the_place_of_the_name_only() {
+        let table = [
+            ("http://p-1.prom:9090/", "10.0.0.3", "http://10.0.0.3:9090/"),
+            ("https://p-1.prom/", "10.0.0.3", "https://10.0.0.3/"),
+            ("http://p-1.prom:9090/", "fd00::3", "http://[fd00::3]:9090/"),
+            ("http://p-1.prom/", "fd00::3", "http://[fd00::3]/"),
+        ];
+        for (origin, ip, expected) in table {
+            let uri = with_address(&origin.parse().unwrap(), ip.parse().unwrap());
+            assert_eq!(uri.unwrap().to_string(), expected, "{origin} {ip}");
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_dial_ends_in_time_when_the_name_server_is_silent() {
         let begin = tokio::time::Instant::now();
         let request = Request::new(super::super::body::Supply::Whole("x".into()).next().unwrap());
-        let upstream = pools(connector(Silent))("http://p-1.prom:9090/".parse().unwrap(), None);
+        let upstream = pools(connector(Silent))("http://p-1.prom:9090/".parse().unwrap(), None, None);
         let error = upstream.send(request).await.err().unwrap();
         assert_eq!(error.failure(), Failure::Unreachable);
         assert_eq!(error.to_string(), "no connection within 2s, name lookup and TLS included");

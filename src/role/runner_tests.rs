@@ -120,7 +120,7 @@ impl Bench {
     fn publish(&self, is_self: bool, authority: Authority) {
         let name = if is_self { "pod-0" } else { "pod-1" };
         let member = Member { name: name.to_owned(), ..Member::default() };
-        let leader = Some(Arc::new(Leader { id: NodeId(1), is_self, member }));
+        let leader = Some(Arc::new(Leader { id: NodeId(1), is_self, member, found_at: None }));
         self.group.leadership.send_replace(Leadership { term: 1, leader, authority });
     }
 

@@ -22,6 +22,8 @@ pub enum View {
     Fresh,
     /// As they were so long ago.
     Stale(Nanos),
+    /// As they were then.
+    AsOf(Nanos),
     /// Without these names.
     Missing(BTreeSet<String>),
     /// These names lead to the address of another one.
@@ -50,6 +52,11 @@ impl Dns {
         self.history.last().map(|(_, records)| records.clone()).unwrap_or_default()
     }
 
+    fn as_of(&self, then: Nanos) -> Arc<Records> {
+        let old = self.history.iter().rev().find(|(at, _)| *at <= then).or_else(|| self.history.first());
+        old.map(|(_, records)| records.clone()).unwrap_or_default()
+    }
+
     /// Changes the records.
     pub fn change(&mut self, now: Nanos, change: impl FnOnce(&mut Records)) {
         let mut records = self.records();
@@ -62,11 +69,8 @@ impl Dns {
         let mut records = self.shared();
         match view {
             View::Fresh => {}
-            View::Stale(age) => {
-                let then = now.saturating_sub(*age);
-                let old = self.history.iter().rev().find(|(at, _)| *at <= then).or_else(|| self.history.first());
-                records = old.map(|(_, records)| records.clone()).unwrap_or_default();
-            }
+            View::Stale(age) => records = self.as_of(now.saturating_sub(*age)),
+            View::AsOf(then) => records = self.as_of(*then),
             View::Missing(names) => Arc::make_mut(&mut records).retain(|name, _| !names.contains(name)),
             View::Wrong(swapped) => {
                 let truth = records.clone();

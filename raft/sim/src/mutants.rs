@@ -88,6 +88,11 @@ pub const ALL: &[Mutant] = &[
         what: "10: a member that is only absent from DNS is removed",
         rules: &[Rule::RemovalNeedsBoth],
     },
+    Mutant {
+        name: "tell-addresses",
+        what: "10: members do not tell each other where they have found the others",
+        rules: &[Rule::TellAddresses],
+    },
     Mutant { name: "witness-acts", what: "11: a witness holds authority", rules: &[Rule::WitnessNeverActs] },
     Mutant { name: "witness-keeps", what: "11: a witness does not hand over", rules: &[Rule::WitnessHandsOver] },
     Mutant {

@@ -181,7 +181,17 @@ pub(super) async fn scaling(nemesis: &mut Nemesis) -> Result<(), String> {
 }
 
 pub(super) async fn rolling_replacement(nemesis: &mut Nemesis) -> Result<(), String> {
-    for id in nemesis.wanted.clone().into_iter().rev() {
+    // Those of before, whatever has moved since: a name server may be slow to forget. Whoever starts last would find nobody.
+    let old_addresses = nemesis.chance.percent(50).then_some(View::AsOf(executor::now()));
+    let mut order = nemesis.wanted.clone();
+    order.reverse();
+    if old_addresses.is_some() {
+        nemesis.chance.shuffle(&mut order);
+    }
+    for id in order.iter().copied() {
+        let is_last = order.last() == Some(&id);
+        let view = old_addresses.clone().filter(|_| !is_last).unwrap_or_default();
+        world::with(|world| world.machines.iter_mut().for_each(|machine| machine.view = view.clone()));
         if nemesis.chance.percent(60)
             && let Some((_, life, handle)) = Nemesis::acting().filter(|(leader, _, _)| *leader == id)
         {
@@ -190,7 +200,7 @@ pub(super) async fn rolling_replacement(nemesis: &mut Nemesis) -> Result<(), Str
             sleep(SECOND).await;
         }
         nemesis.kill(id);
-        let (lost, moved) = (nemesis.chance.percent(60), nemesis.chance.percent(70));
+        let (lost, moved) = (nemesis.chance.percent(60), old_addresses.is_some() || nemesis.chance.percent(70));
         world::with(|world| {
             if lost {
                 world.lose_disk(id);

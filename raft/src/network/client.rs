@@ -8,7 +8,7 @@ use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError
 use openraft::network::{Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2};
 
 use super::message::RaftCall;
-use super::{Answer, Call, CallError, Party, Refusal, Transport};
+use super::{Answer, Call, CallError, Party, Transport};
 use crate::shared::Shared;
 use crate::state::GroupData;
 use crate::types::{
@@ -30,7 +30,7 @@ pub(crate) struct Connection<T> {
     target: NodeId,
     /// For the status.
     party: Party,
-    /// From the membership; the newest word from the member counts more.
+    /// From the membership; what is known at first hand counts more.
     address: String,
     /// Calls that found nobody in a row: each one moves on to the next known address.
     misses: usize,
@@ -53,17 +53,15 @@ impl<T: Transport> RaftNetworkFactory<TypeConfig> for Network<T> {
 
 impl<T: Transport> Connection<T> {
     async fn call(&mut self, call: RaftCall, timeout: Duration) -> Result<Answer, CallError> {
-        let known = self.shared.addresses_of(self.target);
-        let address = if known.is_empty() { &self.address } else { &known[self.misses % known.len()] };
+        let known = self.shared.contacts().addresses_of(self.target, &self.address);
+        let address = known.get(self.misses % known.len().max(1)).unwrap_or(&self.address);
         let cluster = self.shared.identity().standing.cluster();
         let cluster = cluster.ok_or_else(|| CallError::Unreachable("this member is in no group".into()))?;
         let message = self.shared.message(Call::Raft { cluster, target: self.target, call });
         let result = self.transport.call(address, &message, timeout).await;
-        let missed = matches!(
-            result,
-            Err(CallError::Unreachable(_) | CallError::TimedOut(_) | CallError::Refused(Refusal::OtherTarget(_)))
-        );
-        self.misses = if missed { self.misses.wrapping_add(1) } else { self.misses };
+        if result.as_ref().is_err_and(CallError::is_elsewhere) {
+            self.misses = self.misses.wrapping_add(1);
+        }
         match &result {
             Ok(_) => self.shared.refusals(|refusals, _| refusals.accepted(&self.party)),
             Err(CallError::Refused(refusal)) if refusal.is_lasting() => {
@@ -86,6 +84,27 @@ impl<T: Transport> Connection<T> {
             Err(error) => Err(RPCError::Unreachable(Unreachable::new(&error))),
         }
     }
+}
+
+/// Calls one member wherever it may be, the likeliest address first, until it answers. Only it carries the call out: whoever
+/// else listens there refuses.
+pub(crate) async fn call_member(
+    shared: &Shared,
+    transport: &impl Transport,
+    id: NodeId,
+    member: &Member,
+    call: Call,
+    timeout: Duration,
+) -> Result<Answer, CallError> {
+    let (addresses, message) = (shared.contacts().addresses_of(id, &member.raft_address), shared.message(call));
+    let mut answer = Err(CallError::Unreachable("it has no address".into()));
+    for address in addresses {
+        answer = transport.call(&address, &message, timeout).await;
+        if !answer.as_ref().is_err_and(CallError::is_elsewhere) {
+            break;
+        }
+    }
+    answer
 }
 
 const WRONG_ANSWER: &str = "the member answered something else than was asked";

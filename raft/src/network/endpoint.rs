@@ -106,6 +106,9 @@ impl Endpoint {
     async fn answer(&self, message: Message, caller: Option<IpAddr>) -> Reply {
         self.admit(&message.head())?;
         validate::message(&message)?;
+        if let Some(ip) = caller {
+            self.shared.call_came_from(message.from, ip);
+        }
         match message.call {
             Call::Hello(hello) => Ok(self.hello(*hello, caller)),
             Call::Promise { cluster, target, founding } => self.promise(cluster, target, founding).await,
@@ -115,8 +118,8 @@ impl Endpoint {
     }
 
     fn hello(&self, hello: Hello, caller: Option<IpAddr>) -> Answer {
-        self.shared.heard(hello, caller);
-        Answer::Hello(Box::new(self.shared.hello()))
+        self.shared.called(hello, caller);
+        Answer::Hello(Box::new(self.shared.introduction()))
     }
 
     /// Given only by the member that is meant: one whose address another has got, or by a wrong answer of DNS the caller

@@ -27,7 +27,7 @@ use crate::{Member, NodeId};
 /// Whether a certificate is for a member; the error says whom it is for.
 pub(super) fn proves(certificate: &CertificateDer<'_>, member: &Member) -> Result<(), String> {
     let parsed = ParsedCertificate::try_from(certificate).map_err(|error| format!("cannot be read: {error}"))?;
-    let host = host(&member.raft_address);
+    let host = member.raft_host();
     let mut presented = Vec::new();
     for name in [member.name.as_str(), host] {
         let Ok(name) = ServerName::try_from(name) else { continue };
@@ -41,12 +41,6 @@ pub(super) fn proves(certificate: &CertificateDer<'_>, member: &Member) -> Resul
     }
     let names = if presented.is_empty() { "nobody".to_owned() } else { presented.join(", ") };
     Err(clip(&format!("is for {names}, and neither for {} nor for {host}", member.name)))
-}
-
-/// The host of a `host:port`, as certificates have it.
-fn host(address: &str) -> &str {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    host.trim_matches(['[', ']']).trim_end_matches('.')
 }
 
 /// `DnsName("a")` -> `a`.

@@ -5,6 +5,8 @@
 //! new version, in two releases: the first understands it, the next speaks it. `version`, `group` and `from` of a message,
 //! and `text` of a refusal, keep their form in every version: so members that do not understand each other can say why.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
@@ -134,6 +136,9 @@ pub(crate) struct Hello {
     /// What else it tells, for people: carried and not read here. Older members tell nothing.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) digest: String,
+    /// Where it has found others, for members to whom DNS tells something else. Older members do not say.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) seen: BTreeMap<NodeId, SocketAddr>,
 }
 
 /// Why a member did not do what was asked.

@@ -50,7 +50,7 @@ mod validate_tests;
 #[cfg(test)]
 mod wire_tests;
 
-pub(crate) use client::Network;
+pub(crate) use client::{Network, call_member};
 #[cfg(not(feature = "simulation"))]
 pub(crate) use dialer::Dialer;
 pub(crate) use endpoint::{Dismissal, Endpoint};
@@ -96,4 +96,11 @@ pub(crate) enum CallError {
     /// The member answered that it will not.
     #[error("refused: {0}")]
     Refused(Refusal),
+}
+
+impl CallError {
+    /// Whether the member that was meant may be at another address.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::TimedOut(_) | Self::Refused(Refusal::OtherTarget(_)))
+    }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use openraft::impls::leader_id_std::LeaderId;
 use openraft::raft::TransferLeaderError;
@@ -105,6 +106,13 @@ pub(crate) fn calls() -> Vec<(&'static str, Call)> {
         (
             "hello-digest",
             Call::Hello(Box::new(Hello { digest: r#"{"ready":true}"#.into(), ..hello(2, Standing::Joined(CLUSTER)) })),
+        ),
+        (
+            "hello-seen",
+            Call::Hello(Box::new(Hello {
+                seen: BTreeMap::from([(NodeId(3), SocketAddr::from(([10, 0, 0, 3], 9096)))]),
+                ..hello(2, Standing::Joined(CLUSTER))
+            })),
         ),
         ("promise", Call::Promise { cluster: CLUSTER, target: TARGET, founding: true }),
         ("dismiss", Call::Dismiss { cluster: CLUSTER, target: TARGET, as_of: log_id(2, 9) }),

@@ -2,6 +2,7 @@
 //! which find and shrink the bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use openraft::vote::RaftLeaderId;
 use openraft::{EntryPayload, Membership, impls::leader_id_std::LeaderId};
@@ -185,7 +186,13 @@ impl<'a> Reader<'a> {
             prepared: self.flaw(),
             eligibility_reason: self.text(),
             digest: self.text(),
+            seen: self.seen(),
         }))
+    }
+
+    fn seen(&mut self) -> BTreeMap<NodeId, SocketAddr> {
+        let count = if self.flaw() { self.below(100) } else { 0 };
+        (0..count).map(|number| (NodeId(number.into()), SocketAddr::from(([10, 0, 0, number], 9096)))).collect()
     }
 
     fn raft(&mut self, from: NodeId) -> RaftCall {

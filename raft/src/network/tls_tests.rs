@@ -212,7 +212,7 @@ async fn other_calls_count_by_the_member_that_said_hello_under_their_node_id() {
     let early = pair.vote(target).await.unwrap_err().to_string();
     assert!(early.contains("its certificate is for a member that is not known"), "{early}");
     let own = pair.answerer.shared.hello();
-    pair.caller.shared.heard(own, None);
+    pair.caller.shared.called(own, None);
     let unheard = pair.vote(target).await.unwrap_err();
     assert!(matches!(&unheard, CallError::Refused(Refusal::Failed(why)) if why.contains("has not heard a hello")));
     assert_eq!(warnings(&pair.answerer), [""; 0], "that passes");
@@ -223,8 +223,8 @@ async fn other_calls_count_by_the_member_that_said_hello_under_their_node_id() {
     let mut other = hello(2, Standing::Blank);
     other.member = crate::testing::member(3);
     let pair = Pair::new(required(ca.material(&["prom-2"])), required(ca.material(&["prom-1"]))).await;
-    pair.answerer.shared.heard(other, None);
-    pair.caller.shared.heard(pair.answerer.shared.hello(), None);
+    pair.answerer.shared.called(other, None);
+    pair.caller.shared.called(pair.answerer.shared.hello(), None);
     let refused = pair.vote(pair.answerer.shared.node_id()).await.unwrap_err().to_string();
     assert!(refused.contains("the caller's certificate is for prom-2, and neither for prom-3"), "{refused}");
 }

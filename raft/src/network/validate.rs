@@ -15,6 +15,7 @@ use openraft::EntryPayload;
 
 use super::message::RaftCall;
 use super::{Answer, Call, Hello, Message, Refusal};
+use crate::contacts::SEEN_MAX;
 use crate::types::{AppendRequest, AppendResponse, LogId, RaftState, SnapshotMeta, Vote, VoteRequest};
 use crate::{DIGEST_BYTES_MAX, Member, NodeId};
 
@@ -52,6 +53,7 @@ pub(crate) fn message(message: &Message) -> Valid {
 
 fn hello(hello: &Hello) -> Valid {
     ensure(hello.digest.len() <= DIGEST_BYTES_MAX, "the digest of a member is too long")?;
+    ensure(hello.seen.len() <= SEEN_MAX, "a member tells of too many others")?;
     member(&hello.member).map_err(Refusal::Malformed)
 }
 

@@ -88,7 +88,7 @@ fn objects(value: &Value, at: &str, found: &mut Vec<String>) {
 
 /// What is no struct and takes no further field: a map, or an object whose one key names a variant.
 fn is_struct(place: &str, object: &Value) -> bool {
-    let map = ["/nodes", "/values", "/barred"].iter().any(|map| place.ends_with(map));
+    let map = ["/nodes", "/values", "/barred", "/seen"].iter().any(|map| place.ends_with(map));
     let variant = object.as_object().is_some_and(|fields| fields.keys().all(|key| key.starts_with(char::is_uppercase)));
     !map && !variant
 }

@@ -34,7 +34,7 @@ pub(super) struct Ends {
 impl Ends {
     fn leads(&self, name: &str, is_self: bool, authority: Authority) {
         let member = Member { name: name.to_owned(), ..Member::default() };
-        let leader = Some(Arc::new(Leader { id: NodeId(7), is_self, member }));
+        let leader = Some(Arc::new(Leader { id: NodeId(7), is_self, member, found_at: None }));
         self.group.leadership.send_replace(Leadership { term: 7, leader, authority });
     }
 

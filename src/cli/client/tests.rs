@@ -63,7 +63,7 @@ async fn a_check_of_any_member_says_what_is_wrong_or_who_leads() {
     }
     ends.status.send_modify(|status| Arc::make_mut(status).settled = true);
     let member = Member { name: "prom-1".to_owned(), ..Member::default() };
-    let leader = Some(Arc::new(Leader { id: NodeId(7), is_self: false, member }));
+    let leader = Some(Arc::new(Leader { id: NodeId(7), is_self: false, member, found_at: None }));
     ends.leadership.send_replace(Leadership { term: 4, leader, authority: Authority::None });
     assert_eq!(text(status_check(&other).await.unwrap()), "wit-0 is settled; prom-1 leads, term 4\n");
 

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod attacks;
+mod elsewhere;
 mod passing;
 mod retrying;
 mod secure;
@@ -97,7 +98,7 @@ impl Sidecar {
 
     fn lead_at(&self, node: u64, prometheus_url: String) {
         let member = Member { name: format!("p-{node}"), prometheus_url, ..Member::default() };
-        let leader = Leader { id: NodeId(node), is_self: node == 0, member };
+        let leader = Leader { id: NodeId(node), is_self: node == 0, member, found_at: None };
         self.leadership.send_replace(Leadership {
             term: node + 1,
             leader: Some(Arc::new(leader)),

@@ -54,7 +54,7 @@ fn name(target: Target) -> String {
 
 fn leadership(leader: &str, authority: Authority) -> Leadership {
     let member = Member { name: leader.to_owned(), ..Member::default() };
-    let leader = Leader { id: NodeId(1), is_self: leader == "pod-0", member };
+    let leader = Leader { id: NodeId(1), is_self: leader == "pod-0", member, found_at: None };
     Leadership { term: 1, leader: Some(Arc::new(leader)), authority }
 }
 
