@@ -12,11 +12,6 @@ PAUSE_SECONDS = 0.05
 ENDPOINTS_SECONDS = 0.2  # what a kube-proxy needs to follow a change
 TIMEOUT_SECONDS = 10
 QUERY = "/api/v1/query?query=vector(1)"
-# Known, and open (jepsen/README.md): a pod that comes back has another address, and for as long as a name server's answer is kept
-# (30 s) others may dial the old one: proxies do, and so does a member that should vote for it or be led by it. And a sidecar that
-# ends may reset a connection. Such failures are counted and told, and few.
-KNOWN = ("could not be reached for", "waited 5s for a leader", "ConnectionResetError")
-KNOWN_SHARE_MAX = 0.03
 Answer = collections.namedtuple("Answer", "began seconds error")  # monotonic; error: None or text
 
 
@@ -86,17 +81,13 @@ class Client:
         """Number of answers and the longest wait. Fails if there were errors."""
         assert self.thread.is_alive() or self.stopping.is_set(), "the client is dead"
         answers = [answer for answer in list(self.answers) if answer.began >= since]
-        known = [answer for answer in answers if answer.error and any(words in answer.error for words in KNOWN)]
-        failed = [answer for answer in answers if answer.error and answer not in known]
-        if len(known) > max(5, KNOWN_SHARE_MAX * len(answers)):
-            failed = sorted(failed + known)
+        failed = [answer for answer in answers if answer.error]
         if failed:
             lasted = failed[-1].began + failed[-1].seconds - failed[0].began
             errors = sorted({answer.error for answer in failed})
             raise AssertionError(f"{len(failed)} of {len(answers)} queries failed, within {lasted:.1f} s: {errors}")
         longest_ms = max((answer.seconds for answer in answers), default=0) * 1000
-        told = f", {len(known)} FAILED while a replaced pod had its old address in DNS, or at an ending one (known)" if known else ""
-        return f"{len(answers)} queries, longest {longest_ms:.0f} ms, {self.refusals} refused connections tried again{told}"
+        return f"{len(answers)} queries, longest {longest_ms:.0f} ms, {self.refusals} refused connections tried again"
 
 
 def ask(address, port):

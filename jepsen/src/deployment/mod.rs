@@ -240,11 +240,16 @@ impl Deployment {
 
     /// Loses packets as told from now on, on all links, and tells what probes saw: percent lost, by link.
     pub async fn set_links(&mut self, links: Links) -> Result<BTreeMap<(End, End), u8>> {
-        self.links = links;
-        self.apply_links()?;
+        self.cut_links(links)?;
         let pods = self.pods.values().map(|pod| (End::pod(&pod.name), &pod.probe));
         let ends: Vec<_> = std::iter::once((End::Hub, &self.hub)).chain(pods).collect();
         Ok(links::probe(&ends).await)
+    }
+
+    /// The same, and nobody looks.
+    pub fn cut_links(&mut self, links: Links) -> Result<()> {
+        self.links = links;
+        self.apply_links()
     }
 
     fn apply_links(&self) -> Result<()> {

@@ -218,6 +218,14 @@ pub const ALL: &[Known] = &[
     ),
     known("pause-both", PODS, PAUSES, 2, "SIGSTOP and SIGCONT to both, as a frozen machine", process::pause_both),
     known(
+        "forget-lease",
+        SCALE,
+        &[(5_000, 10_000)],
+        3,
+        "the leader is cut off, and the others are killed and start again within the lease that they granted",
+        process::forget_lease,
+    ),
+    known(
         "rolling-restart",
         PODS,
         &[(50_000, 60_000)],

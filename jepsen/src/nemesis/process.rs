@@ -9,8 +9,10 @@ use test_support::http;
 
 use super::{Aim, Begun, Nemesis};
 use crate::deployment::Deployment;
+use crate::deployment::links::{End, Links};
 use crate::deployment::options::API_PORT;
 use crate::deployment::pod::Program;
+use crate::history::Ns;
 use crate::recorder::now_ns;
 
 /// SIGKILL, or SIGSTOP, to programs of one pod.
@@ -48,6 +50,10 @@ pub(super) fn pause_both() -> Box<dyn Nemesis> {
     hit(&Program::BOTH, false)
 }
 
+pub(super) fn forget_lease() -> Box<dyn Nemesis> {
+    Box::new(ForgetLease)
+}
+
 pub(super) fn rolling_restart() -> Box<dyn Nemesis> {
     Box::new(Rolling::default())
 }
@@ -83,6 +89,37 @@ impl Nemesis for Hit {
             deployment.pause(&victim, self.programs, false).await
         }
     }
+}
+
+/// The leader is cut off, and all others start again within the lease that they have granted it.
+struct ForgetLease;
+
+#[async_trait(?Send)]
+impl Nemesis for ForgetLease {
+    async fn install(&mut self, deployment: &mut Deployment, aim: &Aim, _: &mut StdRng) -> Result<Begun> {
+        let Some(leader) = aim.leader.clone() else { return Ok(Begun::skipped("nobody leads")) };
+        let others: Vec<String> = deployment.members().into_iter().filter(|name| *name != leader).collect();
+        let mut links = Links::default();
+        let at_ns = now_ns();
+        for other in &others {
+            links.cut(&End::pod(&leader), &End::pod(other));
+            deployment.kill(other, &[Program::Sidecar])?;
+        }
+        deployment.cut_links(links)?;
+        for other in &others {
+            deployment.start_programs(other, &[Program::Sidecar])?;
+        }
+        let words = format!("{leader} alone, SIGKILL to the others, which started again within {} ms", ms_since(at_ns));
+        Ok(Begun::installed(at_ns, std::iter::once(leader).chain(others), words))
+    }
+
+    async fn heal(&mut self, deployment: &mut Deployment) -> Result<()> {
+        deployment.cut_links(Links::default())
+    }
+}
+
+fn ms_since(at_ns: Ns) -> u64 {
+    now_ns().saturating_sub(at_ns) / 1_000_000
 }
 
 /// One pod after the other gets SIGTERM, the next once the last is ready again, as an update of a `StatefulSet` does.
