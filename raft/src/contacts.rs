@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use crate::NodeId;
 use crate::network::Hello;
+use crate::rules::{Rule, holds};
 use crate::state::clip;
 use crate::store::{ClusterId, Standing};
+use crate::{Member, NodeId};
 
 /// Contacts that are kept at once; discovery is bounded below that.
 const CONTACTS_MAX: usize = 256;
@@ -30,6 +31,10 @@ pub(crate) struct Contact {
 }
 
 impl Contact {
+    fn name(&self) -> &str {
+        &self.hello.member.name
+    }
+
     fn port(&self) -> Option<u16> {
         self.hello.member.raft_address.rsplit_once(':').and_then(|(_, port)| port.parse().ok())
     }
@@ -75,8 +80,8 @@ impl Contact {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Contacts {
     by_name: BTreeMap<String, Contact>,
-    /// Where others have found members, and when they said so.
-    told: BTreeMap<NodeId, (SocketAddr, Instant)>,
+    /// Where others have found members, by name, and when they said so.
+    told: BTreeMap<String, (SocketAddr, Instant)>,
 }
 
 impl Contacts {
@@ -91,7 +96,7 @@ impl Contacts {
         let contact = self.note(hello, now);
         let at = address.parse().ok();
         let is_from = |at: &SocketAddr| contact.called_from == Some(at.ip());
-        if contact.found_at.is_none() || at.as_ref().is_some_and(is_from) {
+        if holds(Rule::FoundFirst) && (contact.found_at.is_none() || at.as_ref().is_some_and(is_from)) {
             contact.found_at = at;
         }
     }
@@ -106,8 +111,8 @@ impl Contacts {
     /// What is known of a process that another one under the same name replaces counts no more.
     fn note(&mut self, mut hello: Hello, now: Instant) -> &mut Contact {
         hello.eligibility_reason = clip(&hello.eligibility_reason);
-        for (id, at) in std::mem::take(&mut hello.seen) {
-            self.tell(id, at, now);
+        for (name, at) in std::mem::take(&mut hello.seen) {
+            self.tell(name, at, now);
         }
         let name = hello.member.name.clone();
         if self.by_name.len() >= CONTACTS_MAX && !self.by_name.contains_key(&name) {
@@ -121,14 +126,14 @@ impl Contacts {
         self.by_name.entry(name).or_insert(Contact { hello, heard_at: now, called_from, found_at })
     }
 
-    fn tell(&mut self, id: NodeId, at: SocketAddr, now: Instant) {
-        if self.told.len() >= SEEN_MAX && !self.told.contains_key(&id) {
+    fn tell(&mut self, name: String, at: SocketAddr, now: Instant) {
+        if self.told.len() >= SEEN_MAX && !self.told.contains_key(&name) {
             let oldest = self.told.iter().min_by_key(|(_, (_, since))| *since);
-            if let Some(id) = oldest.map(|(id, _)| *id) {
-                self.told.remove(&id);
+            if let Some(name) = oldest.map(|(name, _)| name.clone()) {
+                self.told.remove(&name);
             }
         }
-        self.told.insert(id, (at, now));
+        self.told.insert(name, (at, now));
     }
 
     /// Notes that a member has promised itself: its last word said something else.
@@ -156,10 +161,10 @@ impl Contacts {
         self.iter().filter(move |contact| contact.age(now) < freshness)
     }
 
-    /// Where a member may be reached, likeliest first; `advertised` is what the membership says.
-    pub(crate) fn addresses_of(&self, id: NodeId, advertised: &str) -> Vec<String> {
-        let mut addresses = self.by_id(id).map_or_else(|| vec![advertised.to_owned()], Contact::addresses);
-        let told = self.told.get(&id).map(|(at, _)| at.to_string());
+    /// Where a member may be reached, likeliest first; `member` is what the membership says of it.
+    pub(crate) fn addresses_of(&self, id: NodeId, member: &Member) -> Vec<String> {
+        let mut addresses = self.by_id(id).map_or_else(|| vec![member.raft_address.clone()], Contact::addresses);
+        let told = self.told.get(&member.name).map(|(at, _)| at.to_string());
         addresses.extend(told.filter(|told| !addresses.contains(told)));
         addresses
     }
@@ -170,26 +175,27 @@ impl Contacts {
     }
 
     /// Where else than at their advertised addresses members may be: where calls come from that nobody has answered yet; and
-    /// of members of the group that are silent, where they were and where others say they are.
+    /// of those that are `missed` by name and silent, where they were and where others say they are.
     pub(crate) fn elsewhere(
         &self,
-        is_member: impl Fn(NodeId) -> bool,
+        missed: impl Fn(&str) -> bool,
         freshness: Duration,
         now: Instant,
     ) -> BTreeSet<SocketAddr> {
-        let heard: BTreeSet<NodeId> = self.fresh(freshness, now).map(|contact| contact.hello.node_id).collect();
-        let silent = |id: NodeId| is_member(id) && !heard.contains(&id);
-        let unproven = self.fresh(freshness, now).filter_map(Contact::unproven);
-        let before = self.iter().filter(|contact| silent(contact.hello.node_id));
-        let before = before.flat_map(|contact| [contact.found_at, contact.unproven()]).flatten();
         let recent = |since: Instant| now.saturating_duration_since(since) < freshness;
-        let told = self.told.iter().filter(|(id, (_, since))| silent(**id) && recent(*since)).map(|(_, (at, _))| *at);
-        unproven.chain(before).chain(told).collect()
+        let heard = |name: &str| self.by_name.get(name).is_some_and(|contact| recent(contact.heard_at));
+        let silent = |name: &str| missed(name) && !heard(name);
+        let unproven = self.fresh(freshness, now).filter_map(Contact::unproven);
+        let before = self.by_name.iter().filter(|(name, _)| silent(name));
+        let before = before.flat_map(|(_, contact)| [contact.found_at, contact.unproven()]).flatten();
+        let told = self.told.iter().filter(|(name, (_, since))| silent(name) && recent(*since));
+        unproven.chain(before).chain(told.map(|(_, (at, _))| *at)).collect()
     }
 
     /// Where this member has found others, for those that have not.
-    pub(crate) fn seen(&self, freshness: Duration, now: Instant) -> BTreeMap<NodeId, SocketAddr> {
-        let found = self.fresh(freshness, now).filter_map(|contact| Some((contact.hello.node_id, contact.found_at?)));
+    pub(crate) fn seen(&self, freshness: Duration, now: Instant) -> BTreeMap<String, SocketAddr> {
+        let found =
+            self.fresh(freshness, now).filter_map(|contact| Some((contact.name().to_owned(), contact.found_at?)));
         found.take(SEEN_MAX).collect()
     }
 }
@@ -198,7 +204,7 @@ impl Contacts {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::testing::{hello, id};
+    use crate::testing::{hello, id, member};
 
     const FRESH: Duration = Duration::from_secs(3);
     const ADVERTISED: &str = "prom-2:9096";
@@ -218,8 +224,14 @@ mod tests {
         contacts
     }
 
+    /// Member 3 has found these.
+    fn tells(found: &[u8]) -> Hello {
+        let seen = found.iter().map(|number| (member((*number).into()).name, at(*number))).collect();
+        Hello { seen, ..hello(3, Standing::Blank) }
+    }
+
     fn addresses(contacts: &Contacts) -> Vec<String> {
-        contacts.addresses_of(id(2), ADVERTISED)
+        contacts.addresses_of(id(2), &member(2))
     }
 
     #[test]
@@ -278,23 +290,13 @@ mod tests {
     fn others_tell_where_a_silent_member_of_the_group_is() {
         let now = Instant::now();
         let mut contacts = called(7, now);
-        let seen = BTreeMap::from([(id(2), at(6)), (id(4), at(4)), (id(5), at(5))]);
-        contacts.called(Hello { seen, ..hello(3, Standing::Blank) }, None, now);
-        let is_member = |member: NodeId| member != id(5);
-        assert_eq!(
-            contacts.elsewhere(is_member, FRESH, now),
-            BTreeSet::from([at(7), at(4)]),
-            "2 is known at first hand"
-        );
-        assert_eq!(contacts.addresses_of(id(4), "prom-4:9096"), ["prom-4:9096", "10.0.0.4:9096"]);
+        contacts.called(tells(&[2, 4, 5]), None, now);
+        let missed = |name: &str| name != "prom-5";
+        assert_eq!(contacts.elsewhere(missed, FRESH, now), BTreeSet::from([at(7), at(4)]), "2 is known at first hand");
+        assert_eq!(contacts.addresses_of(id(4), &member(4)), ["prom-4:9096", "10.0.0.4:9096"]);
         let later = now + FRESH;
-        let seen = BTreeMap::from([(id(2), at(6))]);
-        contacts.called(Hello { seen, ..hello(3, Standing::Blank) }, None, later);
-        assert_eq!(
-            contacts.elsewhere(is_member, FRESH, later),
-            BTreeSet::from([at(7), at(6)]),
-            "4 was told too long ago"
-        );
+        contacts.called(tells(&[2]), None, later);
+        assert_eq!(contacts.elsewhere(missed, FRESH, later), BTreeSet::from([at(7), at(2)]), "4 was told too long ago");
     }
 
     #[test]
@@ -303,17 +305,14 @@ mod tests {
         let mut contacts = called(7, now);
         assert!(contacts.seen(FRESH, now).is_empty());
         contacts.answered(hello(2, Standing::Blank), "10.0.0.7:9096", now);
-        assert_eq!(contacts.seen(FRESH, now), BTreeMap::from([(id(2), at(7))]));
+        assert_eq!(contacts.seen(FRESH, now), BTreeMap::from([("prom-2".to_owned(), at(7))]));
         assert!(contacts.seen(FRESH, now + FRESH).is_empty());
     }
 
     #[test]
     fn what_is_told_is_bounded() {
         let (mut contacts, now) = (Contacts::default(), Instant::now());
-        for number in 0..1000 {
-            let seen = BTreeMap::from([(id(number), at(1))]);
-            contacts.called(Hello { seen, ..hello(2, Standing::Blank) }, None, now);
-        }
+        (0..255).for_each(|number| contacts.called(tells(&[number]), None, now));
         assert_eq!(contacts.told.len(), SEEN_MAX);
     }
 }

@@ -94,7 +94,7 @@ impl Doubts {
         let contacts = self.shared.contacts();
         let successor = contacts.by_name(&member.name).map(Contact::addresses).unwrap_or_default();
         let mut addresses = BTreeSet::from_iter(successor);
-        addresses.extend(contacts.addresses_of(id, &member.raft_address));
+        addresses.extend(contacts.addresses_of(id, member));
         addresses.insert(member.raft_address.clone());
         let mut answers = Vec::new();
         for address in addresses {

@@ -55,7 +55,9 @@ impl<T: Transport> Instance<T> {
             advertised.map(|address| (dialled(address), address.to_owned())).collect();
         // Whoever is in no group yet knows no members, and a leader that it cannot find cannot add it.
         let is_blank = shared.identity().standing.is_blank();
-        for at in contacts.elsewhere(|id| is_blank || view.nodes.contains_key(&id), freshness, now) {
+        let is_member = |name: &str| view.nodes.values().any(|member| member.name == name);
+        let missed = |name: &str| name != shared.member().name && (is_blank || is_member(name));
+        for at in contacts.elsewhere(missed, freshness, now) {
             calls.entry(at.to_string()).or_insert_with(|| at.to_string());
         }
         for (dialled, address) in calls {

@@ -51,6 +51,8 @@ pub enum Rule {
     TargetCheck,
     /// 10: only a member that is absent AND silent is removed.
     RemovalNeedsBoth,
+    /// 10: a member is dialled where it was found, whatever DNS says.
+    FoundFirst,
     /// 10: members tell each other where they have found the others.
     TellAddresses,
     /// 11: a witness never acts.

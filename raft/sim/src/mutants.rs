@@ -89,6 +89,11 @@ pub const ALL: &[Mutant] = &[
         rules: &[Rule::RemovalNeedsBoth],
     },
     Mutant {
+        name: "found-first",
+        what: "10: a member is dialled where DNS says, though it was found elsewhere",
+        rules: &[Rule::FoundFirst],
+    },
+    Mutant {
         name: "tell-addresses",
         what: "10: members do not tell each other where they have found the others",
         rules: &[Rule::TellAddresses],

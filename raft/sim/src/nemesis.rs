@@ -28,6 +28,9 @@ pub(super) struct Nemesis {
     pub(super) change_until: Nanos,
 }
 
+/// DNS knows a machine within this time from its first start.
+pub(super) const LISTED_WITHIN: Nanos = 2_500 * MILLISECOND;
+
 pub(super) async fn sleep(time: Nanos) {
     Sleep::until(executor::now() + time).await;
 }
@@ -107,7 +110,7 @@ impl Nemesis {
         let ordered = self.chance.percent(40);
         let small = self.expects_few();
         for id in self.wanted.clone() {
-            let lag = if small { 0 } else { self.time(0..2_500) };
+            let lag = if small { 0 } else { self.chance.within(0..LISTED_WITHIN / MILLISECOND) * MILLISECOND };
             if small {
                 world::with(|world| self.wanted.iter().for_each(|id| world.list(*id, true)));
             } else {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::dns::View;
 use super::executor::{self, LifeId, Nanos};
-use super::nemesis::{Nemesis, later, sleep};
+use super::nemesis::{LISTED_WITHIN, Nemesis, later, sleep};
 use super::scenarios::settled;
 use super::world::{self, MILLISECOND, MachineId, SECOND};
 use super::{net, quiet};
@@ -182,7 +182,11 @@ pub(super) async fn scaling(nemesis: &mut Nemesis) -> Result<(), String> {
 
 pub(super) async fn rolling_replacement(nemesis: &mut Nemesis) -> Result<(), String> {
     // Those of before, whatever has moved since: a name server may be slow to forget. Whoever starts last would find nobody.
-    let old_addresses = nemesis.chance.percent(50).then_some(View::AsOf(executor::now()));
+    let mut old_addresses = None;
+    if nemesis.chance.percent(50) {
+        sleep(LISTED_WITHIN).await;
+        old_addresses = Some(View::AsOf(executor::now()));
+    }
     let mut order = nemesis.wanted.clone();
     order.reverse();
     if old_addresses.is_some() {

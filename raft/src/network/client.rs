@@ -31,7 +31,7 @@ pub(crate) struct Connection<T> {
     /// For the status.
     party: Party,
     /// From the membership; what is known at first hand counts more.
-    address: String,
+    member: Member,
     /// Calls that found nobody in a row: each one moves on to the next known address.
     misses: usize,
 }
@@ -45,7 +45,7 @@ impl<T: Transport> RaftNetworkFactory<TypeConfig> for Network<T> {
             shared: self.shared.clone(),
             target,
             party: Party::Callee(node.name.clone()),
-            address: node.raft_address.clone(),
+            member: node.clone(),
             misses: 0,
         }
     }
@@ -53,8 +53,8 @@ impl<T: Transport> RaftNetworkFactory<TypeConfig> for Network<T> {
 
 impl<T: Transport> Connection<T> {
     async fn call(&mut self, call: RaftCall, timeout: Duration) -> Result<Answer, CallError> {
-        let known = self.shared.contacts().addresses_of(self.target, &self.address);
-        let address = known.get(self.misses % known.len().max(1)).unwrap_or(&self.address);
+        let known = self.shared.contacts().addresses_of(self.target, &self.member);
+        let address = known.get(self.misses % known.len().max(1)).unwrap_or(&self.member.raft_address);
         let cluster = self.shared.identity().standing.cluster();
         let cluster = cluster.ok_or_else(|| CallError::Unreachable("this member is in no group".into()))?;
         let message = self.shared.message(Call::Raft { cluster, target: self.target, call });
@@ -96,7 +96,7 @@ pub(crate) async fn call_member(
     call: Call,
     timeout: Duration,
 ) -> Result<Answer, CallError> {
-    let (addresses, message) = (shared.contacts().addresses_of(id, &member.raft_address), shared.message(call));
+    let (addresses, message) = (shared.contacts().addresses_of(id, member), shared.message(call));
     let mut answer = Err(CallError::Unreachable("it has no address".into()));
     for address in addresses {
         answer = transport.call(&address, &message, timeout).await;

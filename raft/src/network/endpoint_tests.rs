@@ -100,7 +100,7 @@ async fn a_hello_is_noted_and_answered_with_a_hello() {
     let bench = Bench::new();
     let reply = bench.ask(Call::Hello(Box::new(hello(2, Standing::Blank)))).await.unwrap();
     assert!(matches!(reply, Answer::Hello(own) if own.member == member(1)));
-    let addresses = bench.shared.contacts().addresses_of(NodeId(2), "prom-2:9096");
+    let addresses = bench.shared.contacts().addresses_of(NodeId(2), &member(2));
     assert_eq!(addresses, ["prom-2:9096", "10.0.0.7:9096"], "the advertised one, and where it called from");
 }
 

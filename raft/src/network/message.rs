@@ -136,9 +136,9 @@ pub(crate) struct Hello {
     /// What else it tells, for people: carried and not read here. Older members tell nothing.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) digest: String,
-    /// Where it has found others, for members to whom DNS tells something else. Older members do not say.
+    /// Where it has found others, by name, for members to whom DNS tells something else. Older members do not say.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) seen: BTreeMap<NodeId, SocketAddr>,
+    pub(crate) seen: BTreeMap<String, SocketAddr>,
 }
 
 /// Why a member did not do what was asked.

@@ -110,7 +110,7 @@ pub(crate) fn calls() -> Vec<(&'static str, Call)> {
         (
             "hello-seen",
             Call::Hello(Box::new(Hello {
-                seen: BTreeMap::from([(NodeId(3), SocketAddr::from(([10, 0, 0, 3], 9096)))]),
+                seen: BTreeMap::from([("prom-3".into(), SocketAddr::from(([10, 0, 0, 3], 9096)))]),
                 ..hello(2, Standing::Joined(CLUSTER))
             })),
         ),

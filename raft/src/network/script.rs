@@ -190,9 +190,9 @@ impl<'a> Reader<'a> {
         }))
     }
 
-    fn seen(&mut self) -> BTreeMap<NodeId, SocketAddr> {
+    fn seen(&mut self) -> BTreeMap<String, SocketAddr> {
         let count = if self.flaw() { self.below(100) } else { 0 };
-        (0..count).map(|number| (NodeId(number.into()), SocketAddr::from(([10, 0, 0, number], 9096)))).collect()
+        (0..count).map(|number| (format!("t{number}"), SocketAddr::from(([10, 0, 0, number], 9096)))).collect()
     }
 
     fn raft(&mut self, from: NodeId) -> RaftCall {

@@ -53,7 +53,8 @@ pub(crate) fn message(message: &Message) -> Valid {
 
 fn hello(hello: &Hello) -> Valid {
     ensure(hello.digest.len() <= DIGEST_BYTES_MAX, "the digest of a member is too long")?;
-    ensure(hello.seen.len() <= SEEN_MAX, "a member tells of too many others")?;
+    let fits = |name: &String| name.len() <= NAME_BYTES_MAX;
+    ensure(hello.seen.len() <= SEEN_MAX && hello.seen.keys().all(fits), "a member tells of others beyond the bounds")?;
     member(&hello.member).map_err(Refusal::Malformed)
 }
 
