@@ -235,7 +235,7 @@ impl Nemesis {
 
     /// One wrong view, for one machine or for all.
     fn dns(&mut self) -> bool {
-        if self.expects_few() && !Self::has_acted() {
+        if self.expects_few() && !(Self::has_acted() && self.nobody_is_blank()) {
             return false;
         }
         let names: Vec<String> = world::with(|world| world.dns.records().into_keys().collect());

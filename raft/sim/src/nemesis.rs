@@ -175,6 +175,10 @@ impl Nemesis {
         executor::now() > self.change_until && world::with(|world| world.carry_the_group(machines, without))
     }
 
+    pub(super) fn nobody_is_blank(&self) -> bool {
+        world::with(|world| !self.wanted.iter().any(|id| world.checkers.is_blank(*id)))
+    }
+
     /// It may be given a vote at any moment, so it counts as a voter already.
     pub(super) fn is_joining(id: MachineId) -> bool {
         world::with(|world| {
