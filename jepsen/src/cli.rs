@@ -68,6 +68,12 @@ struct RunArguments {
     /// The sidecar [default: `PROMETHEUS_ELECTOR_BIN`, else the one beside this program].
     #[arg(long)]
     elector: Option<PathBuf>,
+    /// A program that starts an elector of another kind in the place of ours (jepsen/README.md, "Another elector").
+    #[arg(long, value_name = "PROGRAM")]
+    adapter: Option<PathBuf>,
+    /// Path on port 9095 where a member says by 200 that it is ready.
+    #[arg(long, value_name = "PATH", default_value = "/_elector/readyz")]
+    ready_path: String,
     /// The Prometheus [default: `PROMETHEUS`, else the one in `PATH`].
     #[arg(long)]
     prometheus: Option<PathBuf>,
@@ -160,6 +166,10 @@ impl RunArguments {
             None => absolute(&test_support::sidecar::find_binary(None)?)?,
         };
         ensure!(elector.is_file(), "--elector {}: there is no such file", elector.display());
+        let adapter = self.adapter.as_deref().map(absolute).transpose()?;
+        if let Some(adapter) = &adapter {
+            ensure!(adapter.is_file(), "--adapter {}: there is no such file", adapter.display());
+        }
         let prometheus = self.prometheus.clone().map_or_else(Executable::find, Executable::at)?;
         if self.out.join("logs").exists() {
             std::fs::remove_dir_all(self.out.join("logs")).context("remove the logs of an earlier run")?;
@@ -169,12 +179,15 @@ impl RunArguments {
         let faketime = FAKETIME.into_iter().map(PathBuf::from).find(|path| path.exists());
         Ok(Options {
             elector,
+            adapter,
+            ready_path: self.ready_path.clone(),
             prometheus,
             members: self.members.into(),
             witness: self.witness,
             gate: self.gate == "on",
             agent: self.agent,
-            faketime: faketime.filter(|_| wants_clock),
+            // An adapter starts what it likes.
+            faketime: faketime.filter(|_| wants_clock && self.adapter.is_none()),
             out: absolute(&self.out)?,
         })
     }

@@ -26,7 +26,7 @@ pub(crate) struct Contact {
     pub(crate) heard_at: Instant,
     /// Where its newest call came from. It need not listen there: address translation may be between.
     called_from: Option<IpAddr>,
-    /// Where this very process has answered; where its calls come from, if it has answered there.
+    /// Where its calls came from and this very process has answered: one of both may be a translator's or a balancer's address.
     found_at: Option<SocketAddr>,
 }
 
@@ -95,8 +95,7 @@ impl Contacts {
     pub(crate) fn answered(&mut self, hello: Hello, address: &str, now: Instant) {
         let contact = self.note(hello, now);
         let at = address.parse().ok();
-        let is_from = |at: &SocketAddr| contact.called_from == Some(at.ip());
-        if holds(Rule::FoundFirst) && (contact.found_at.is_none() || at.as_ref().is_some_and(is_from)) {
+        if holds(Rule::FoundFirst) && at.is_some_and(|at: SocketAddr| contact.calls_from(at.ip())) {
             contact.found_at = at;
         }
     }
@@ -258,7 +257,7 @@ mod tests {
         contacts.answered(hello(2, Standing::Blank), ADVERTISED, now);
         assert_eq!(contacts.found(ADVERTISED, FRESH, now), None, "a name is no address");
         contacts.answered(hello(2, Standing::Blank), "10.0.0.8:9096", now);
-        assert_eq!(contacts.found(ADVERTISED, FRESH, now), Some(at(8)), "better than a name");
+        assert_eq!(contacts.found(ADVERTISED, FRESH, now), None, "many may answer at an address");
         contacts.answered(hello(2, Standing::Blank), "10.0.0.7:9096", now);
         contacts.answered(hello(2, Standing::Blank), "10.0.0.8:9096", now);
         contacts.answered(hello(2, Standing::Blank), ADVERTISED, now);

@@ -33,7 +33,7 @@ pub struct Leader {
     pub is_self: bool,
     /// Its name and addresses.
     pub member: Member,
-    /// Where the process that leads has answered this member, whatever DNS says; `None` if that is not known.
+    /// Where the calls of the process that leads come from and it has answered too, whatever DNS says; `None` if that is not known.
     pub found_at: Option<IpAddr>,
 }
 
@@ -260,6 +260,7 @@ mod tests {
         assert_eq!(soon.leader.map(|leader| leader.member.clone()), Some(member(2)));
         assert_eq!(assess(&follower, &local, at(heard_at + Duration::from_secs(1))).leader, None);
         let mut contacts = contacts([], heard_at);
+        contacts.called(hello(2, Standing::Blank), Some([10, 0, 0, 2].into()), heard_at);
         contacts.answered(hello(2, Standing::Blank), "10.0.0.2:9096", heard_at);
         let local = Local { contacts: Arc::new(contacts), ..local };
         let found_at = assess(&follower, &local, at(heard_at)).leader.and_then(|leader| leader.found_at);

@@ -159,7 +159,7 @@ impl Deployment {
         let dir = self.world.dir().join(format!("{name}-at-{address}"));
         let pod = Pod::new(name, witness, namespace, &dir, options::source(name, replica, hub))?;
         if !witness {
-            let mut init = pod.start_init(&self.options)?;
+            let mut init = pod.start_init(&self.disks[name], &self.options)?;
             let status = init.wait_exit(INIT_MAX).await?;
             anyhow::ensure!(status.success(), "the init container of {name} ended with {status}:\n{}", init.tail());
         }
@@ -196,7 +196,7 @@ impl Deployment {
         self.watched.push(name.into());
         let shared = || (name.to_owned(), self.roster.clone(), self.recorder.clone());
         let (member, roster, recorder) = shared();
-        self.watchers.spawn(poll::member(member, roster, recorder));
+        self.watchers.spawn(poll::member(member, self.options.ready_path.clone(), roster, recorder));
         let (member, roster, recorder) = shared();
         self.watchers.spawn(poll::processes(member, roster, recorder));
         if self.asking {
@@ -231,6 +231,12 @@ impl Deployment {
     pub async fn status(&self, name: &str) -> Result<Value> {
         let pod = self.pods.get(name).with_context(|| format!("there is no pod {name}"))?;
         ask::status(&self.client, pod.address()).await
+    }
+
+    /// Whether a member says that it is ready.
+    pub async fn is_ready(&self, name: &str) -> bool {
+        let Some(pod) = self.pods.get(name) else { return false };
+        ask::ready(&self.client, pod.address(), &self.options.ready_path).await.is_ok()
     }
 
     /// A request with an answer of its own, for nemeses that look at headers.

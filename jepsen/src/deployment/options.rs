@@ -34,6 +34,10 @@ pub const SCRAPE_INTERVAL_MS: u32 = 1_000;
 pub struct Options {
     /// The sidecar.
     pub elector: PathBuf,
+    /// What starts an elector of another kind in its place (jepsen/README.md, "Another elector").
+    pub adapter: Option<PathBuf>,
+    /// Where on the API's port a member says by 200 that it is ready.
+    pub ready_path: String,
     /// The Prometheus.
     pub prometheus: Executable,
     /// Members with a Prometheus at the start.
@@ -100,6 +104,26 @@ impl Options {
         }
         arguments
     }
+}
+
+/// What an adapter is told, as environment variables.
+pub fn adapted(options: &Options, pod: &Pod, dir: &Path, disk: &Disk, hub: Ipv4Addr) -> Vec<(&'static str, OsString)> {
+    vec![
+        ("ELECTOR", options.elector.clone().into()),
+        ("MEMBER", pod.name.clone().into()),
+        ("MEMBERS", options.voters().to_string().into()),
+        ("WITNESS", pod.witness.to_string().into()),
+        ("ADDRESS", pod.address().to_string().into()),
+        ("HUB", hub.to_string().into()),
+        ("SERVICE", SERVICE.into()),
+        ("API_PORT", API_PORT.to_string().into()),
+        ("PROMETHEUS", format!("http://127.0.0.1:{PROMETHEUS_PORT}").into()),
+        ("SOURCE", dir.join("config/config.yaml").into()),
+        ("OUTPUT", dir.join("out/prometheus.yml").into()),
+        ("DATA_DIR", disk.raft().into()),
+        ("TOKEN_FILE", dir.join("token").into()),
+        ("EVENT_LOG", pod.event_log().into()),
+    ]
 }
 
 /// Where the source file is and where the configuration goes.

@@ -213,10 +213,41 @@ impl Pod {
     }
 
     /// Starts the init container, which renders the first configuration.
-    pub fn start_init(&self, options: &Options) -> Result<Process> {
+    pub fn start_init(&self, disk: &Disk, options: &Options) -> Result<Process> {
+        self.spawn("init", &mut self.init_command(disk, options), options)
+    }
+
+    fn init_command(&self, disk: &Disk, options: &Options) -> Command {
+        if let Some(adapter) = &options.adapter {
+            return self.adapted(adapter, "init", disk, options);
+        }
         let mut command = self.namespace.command(&self.name, &options.elector);
         command.arg("-init").args(options::rendering(&self.dir));
-        self.spawn("init", &mut command, options)
+        command
+    }
+
+    /// What an adapter does in the place of the sidecar.
+    fn adapted(&self, adapter: &Path, what: &str, disk: &Disk, options: &Options) -> Command {
+        let mut command = self.namespace.command(&self.name, adapter);
+        command.arg(what).envs(options::adapted(options, self, &self.dir, disk, self.namespace.gateway));
+        command
+    }
+
+    /// The sidecar, with a clock that may lie.
+    fn sidecar_command(&self, disk: &Disk, options: &Options) -> Command {
+        if let Some(adapter) = &options.adapter {
+            return self.adapted(adapter, "run", disk, options);
+        }
+        let mut command = match &options.faketime {
+            None => self.namespace.command(&self.name, &options.elector),
+            Some(library) => {
+                let mut command = self.namespace.command(&self.name, Path::new("env"));
+                command.args(options::faketime(library, &self.clock_file())).arg(&options.elector);
+                command
+            }
+        };
+        command.args(options.sidecar(self, &self.dir, disk));
+        command
     }
 
     /// Starts one of its programs.
@@ -224,16 +255,7 @@ impl Pod {
         let mut command = match program {
             Program::Sidecar => {
                 self.sidecar_starts += 1;
-                let mut command = match &options.faketime {
-                    None => self.namespace.command(&self.name, &options.elector),
-                    Some(library) => {
-                        let mut command = self.namespace.command(&self.name, Path::new("env"));
-                        command.args(options::faketime(library, &self.clock_file())).arg(&options.elector);
-                        command
-                    }
-                };
-                command.args(options.sidecar(self, &self.dir, disk));
-                command
+                self.sidecar_command(disk, options)
             }
             Program::Prometheus => {
                 let mut command = self.namespace.command(&self.name, &options.prometheus.path);

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use reqwest::{Client, Method};
+use reqwest::Client;
 use test_support::http;
 use test_support::procfs::{Usage, descriptors};
 use test_support::prometheus::{is_leaders, running_config};
 use tokio::time::MissedTickBehavior;
 
 use super::ask;
-use super::options::{API_PORT, PROMETHEUS_PORT};
+use super::options::PROMETHEUS_PORT;
 use super::roster::{Roster, Seat};
 use crate::history::What;
 use crate::recorder::Recorder;
@@ -30,14 +30,14 @@ struct Told {
 }
 
 /// Polls until the task is dropped.
-pub(super) async fn member(member: String, roster: Roster, recorder: Recorder) -> Result<()> {
+pub(super) async fn member(member: String, ready_path: String, roster: Roster, recorder: Recorder) -> Result<()> {
     let client = http::client(ANSWER_MAX)?;
     let mut ticks = ticks(PERIOD);
     let (mut told, mut silent) = (Told::default(), 0);
     loop {
         ticks.tick().await;
         let answer = match roster.seat(&member) {
-            Some(seat) => look(&client, seat).await.ok(),
+            Some(seat) => look(&client, seat, &ready_path).await.ok(),
             None => None,
         };
         silent = if answer.is_some() { 0 } else { silent + 1 };
@@ -54,12 +54,10 @@ pub(super) async fn member(member: String, roster: Roster, recorder: Recorder) -
     }
 }
 
-async fn look(client: &Client, seat: Seat) -> Result<Told> {
-    let answer = ask::leader(client, seat.address).await?;
-    let ready =
-        http::status(client, Method::GET, &format!("http://{}:{API_PORT}/_elector/readyz", seat.address)).await?;
-    let ask::Answer { is_leader, name: leader, term } = answer;
-    Ok(Told { is_leader, leader, term, ready: ready == 200 })
+async fn look(client: &Client, seat: Seat, ready_path: &str) -> Result<Told> {
+    let ask::Answer { is_leader, name: leader, term } = ask::leader(client, seat.address).await?;
+    let ready = ask::ready(client, seat.address, ready_path).await.is_ok();
+    Ok(Told { is_leader, leader, term, ready })
 }
 
 /// Looks at processes until the task is dropped.

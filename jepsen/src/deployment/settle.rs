@@ -3,14 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use reqwest::Method;
 use test_support::dns::Mode;
-use test_support::http;
 use test_support::receiver::behaviour::Behaviour;
 use test_support::wait::eventually;
 
 use super::links::Links;
-use super::options::API_PORT;
 use super::pod::Program;
 use super::{Deployment, ask};
 
@@ -55,9 +52,8 @@ impl Deployment {
             let name = &pod.name;
             let told = ask::leader(&self.client, pod.address()).await?;
             ensure!(told.name == leader, "{name} says `{}` leads, not {leader}", told.name);
-            let ready = format!("http://{}:{API_PORT}/_elector/readyz", pod.address());
-            let code = http::status(&self.client, Method::GET, &ready).await?;
-            ensure!(code == 200, "{name} is not ready: {}", self.client.get(&ready).send().await?.text().await?);
+            let ready = ask::ready(&self.client, pod.address(), &self.options.ready_path).await;
+            ready.with_context(|| format!("{name} is not ready"))?;
         }
         Ok(())
     }

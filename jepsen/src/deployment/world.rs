@@ -64,7 +64,8 @@ impl World {
         ensure!(self.number < NUMBERS_MAX, "{NUMBERS_MAX} pods in one run: start another one");
         self.number += 1;
         let address = address(self.block, self.number);
-        let namespace = Namespace { name: format!("{}-{}", self.run, self.number), address };
+        let name = format!("{}-{}", self.run, self.number);
+        let namespace = Namespace { name, address, gateway: self.gateway() };
         let name = namespace.name.as_str();
         ip(&["netns", "add", name])?;
         let etc = namespace.etc();
@@ -96,6 +97,8 @@ pub struct Namespace {
     pub name: String,
     /// Its only address besides loopback.
     pub address: Ipv4Addr,
+    /// The machine's own side of the bridge.
+    pub gateway: Ipv4Addr,
 }
 
 impl Namespace {

@@ -30,7 +30,9 @@ struct Jump {
 impl Nemesis for Jump {
     async fn install(&mut self, deployment: &mut Deployment, aim: &Aim, rng: &mut StdRng) -> Result<Begun> {
         if deployment.options.faketime.is_none() {
-            return Ok(Begun::skipped("libfaketime is not installed (Debian: `apt-get install faketime`)"));
+            return Ok(Begun::skipped(
+                "libfaketime is not installed (Debian: `apt-get install faketime`), or an adapter starts the sidecars",
+            ));
         }
         let Some(victim) = aim.pick(&deployment.replicas(), rng) else { return Ok(Begun::skipped("there is no pod")) };
         let seconds: i64 = rng.random_range(60..86_400) * if rng.random_bool(0.5) { 1 } else { -1 };

@@ -4,13 +4,10 @@ use anyhow::{Result, bail, ensure};
 use async_trait::async_trait;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
-use reqwest::Method;
-use test_support::http;
 
 use super::{Aim, Begun, Nemesis};
 use crate::deployment::Deployment;
 use crate::deployment::links::{End, Links};
-use crate::deployment::options::API_PORT;
 use crate::deployment::pod::Program;
 use crate::history::Ns;
 use crate::recorder::now_ns;
@@ -157,7 +154,7 @@ impl Nemesis for Rolling {
                 deployment.start_programs(&name, &Program::BOTH)?;
                 self.now = Some((name, State::Starting));
             }
-            State::Starting if is_ready(deployment, &name).await => self.next(deployment)?,
+            State::Starting if deployment.is_ready(&name).await => self.next(deployment)?,
             _ => {}
         }
         Ok(())
@@ -182,10 +179,4 @@ impl Rolling {
         self.now = self.left.pop().map(|name| (name, State::Ending));
         self.now.as_ref().map_or(Ok(()), |(name, _)| deployment.terminate(name))
     }
-}
-
-async fn is_ready(deployment: &mut Deployment, name: &str) -> bool {
-    let Ok(address) = deployment.pod(name).map(|pod| pod.address()) else { return false };
-    let url = format!("http://{address}:{API_PORT}/_elector/readyz");
-    http::status(deployment.client(), Method::GET, &url).await.is_ok_and(|code| code == 200)
 }
