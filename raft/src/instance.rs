@@ -306,15 +306,16 @@ impl<T: Transport> Instance<T> {
 
     /// Why this leader should not lead, if somebody else can.
     fn must_hand_over(&self, view: &RaftView, successors: &handover::Situation<'_>) -> Option<String> {
-        let nobody = BTreeSet::new();
-        let identity = self.parts.shared.identity();
-        if identity.latched_term >= view.term {
-            return successors.best(&nobody).map(|_| "it gave authority up in this term".to_owned());
+        let (nobody, shared) = (BTreeSet::new(), &self.parts.shared);
+        let unable = [
+            (shared.identity().latched_term >= view.term, "it gave authority up in this term"),
+            (!view.is_voter(view.id), "it has no vote any more"),
+            (shared.member().witness && holds(Rule::WitnessHandsOver), "a witness never acts"),
+        ];
+        if let Some((_, why)) = unable.into_iter().find(|(is_so, _)| *is_so) {
+            return successors.best(&nobody).map(|_| why.to_owned());
         }
-        if self.parts.shared.member().witness && holds(Rule::WitnessHandsOver) {
-            return successors.best(&nobody).map(|_| "a witness never acts".to_owned());
-        }
-        let own = self.parts.shared.hello();
+        let own = shared.hello();
         let unfit = holds(Rule::IneligibleHandsOver) && !own.eligible && successors.best_eligible(&nobody).is_some();
         unfit.then(|| format!("not eligible: {}", own.eligibility_reason))
     }

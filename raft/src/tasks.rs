@@ -311,7 +311,8 @@ impl HandOver {
             let contacts = self.shared.contacts();
             let successors = handover::Situation::new(&view, &contacts, &timing, now());
             let nobody = BTreeSet::new();
-            let cannot_act = self.shared.member().witness || self.shared.identity().latched_term >= self.term;
+            let gave_up = self.shared.identity().latched_term >= self.term;
+            let cannot_act = self.shared.member().witness || gave_up || !view.is_voter(view.id);
             if cannot_act || successors.best_eligible(&nobody).is_some() {
                 return Ok(());
             }
