@@ -1,16 +1,32 @@
 //! Keeping in touch with everybody who is or may be a member.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use crate::PeerSet;
 use crate::instance::Instance;
 use crate::network::{Answer, Call, CallError, Hello, Refusal, Transport};
-use crate::rt::now;
 use crate::shared::Shared;
 use crate::store::Identity;
 use crate::tasks::Done;
 use crate::view::RaftView;
+
+/// Who has been greeted.
+#[derive(Debug, Default)]
+pub(crate) struct Greetings {
+    /// When all are greeted next; `None`: now.
+    due: Option<Instant>,
+    /// Addresses at which a member was sought lately, and when.
+    sought: BTreeMap<SocketAddr, Instant>,
+}
+
+impl Greetings {
+    /// There is something to tell.
+    pub(crate) fn are_due(&mut self) {
+        self.due = None;
+    }
+}
 
 impl<T: Transport> Instance<T> {
     /// Takes a new answer of discovery, and keeps the largest one durably (DESIGN.md, group rule 9).
@@ -37,8 +53,17 @@ impl<T: Transport> Instance<T> {
         if self.parts.shared.identity().standing.is_blank() { timing.hello_period() / 4 } else { timing.hello_period() }
     }
 
+    /// Says hello to whoever is due.
+    pub(crate) fn greet(&mut self, view: &RaftView, now: Instant) {
+        if self.greetings.due.is_none_or(|due| now >= due) {
+            self.greetings.due = Some(now + self.hello_period());
+            self.say_hello(view, now);
+        }
+        self.seek(view, now);
+    }
+
     /// To everybody that discovery lists or the membership holds, where it surely listens if that is known.
-    pub(crate) fn say_hello(&mut self, view: &RaftView) {
+    fn say_hello(&mut self, view: &RaftView, now: Instant) {
         let shared = self.parts.shared.clone();
         self.roster.expects(view.nodes.values().map(|member| member.name.as_str()));
         let others = view.nodes.iter().filter(|(id, member)| {
@@ -46,24 +71,38 @@ impl<T: Transport> Instance<T> {
                 && member.name != shared.member().name
                 && member.raft_address != shared.member().raft_address
         });
-        let (contacts, freshness, now) = (shared.contacts(), shared.timing().hello_freshness(), now());
+        let (contacts, freshness) = (shared.contacts(), shared.timing().hello_freshness());
         let advertised = others.map(|(_, member)| member.raft_address.as_str()).chain(self.roster.addresses());
         let dialled = |address: &str| {
             contacts.found(address, freshness, now).map_or_else(|| address.to_owned(), |at| at.to_string())
         };
-        let mut calls: BTreeMap<String, String> =
+        let calls: BTreeMap<String, String> =
             advertised.map(|address| (dialled(address), address.to_owned())).collect();
+        for (dialled, address) in calls {
+            self.say_hello_to(dialled, address);
+        }
+    }
+
+    /// Where else members may be, at once: until a member is found, others may take false answers of DNS for it.
+    fn seek(&mut self, view: &RaftView, now: Instant) {
+        let shared = self.parts.shared.clone();
+        let (period, freshness) = (shared.timing().hello_period(), shared.timing().hello_freshness());
         // Whoever is in no group yet knows no members, and a leader that it cannot find cannot add it.
         let is_blank = shared.identity().standing.is_blank();
         let is_member = |name: &str| view.nodes.values().any(|member| member.name == name);
         let missed = |name: &str| name != shared.member().name && (is_blank || is_member(name));
-        for at in contacts.elsewhere(missed, freshness, now) {
-            calls.entry(at.to_string()).or_insert_with(|| at.to_string());
+        self.greetings.sought.retain(|_, since| now.saturating_duration_since(*since) < period);
+        for at in shared.contacts().elsewhere(missed, freshness, now) {
+            if !self.greetings.sought.contains_key(&at) {
+                self.greetings.sought.insert(at, now);
+                self.say_hello_to(at.to_string(), at.to_string());
+            }
         }
-        for (dialled, address) in calls {
-            let (shared, transport) = (shared.clone(), self.parts.transport.clone());
-            self.tasks.spawn(async move { hello(&shared, &transport, &dialled, address).await });
-        }
+    }
+
+    fn say_hello_to(&mut self, dialled: String, address: String) {
+        let (shared, transport) = (self.parts.shared.clone(), self.parts.transport.clone());
+        self.tasks.spawn(async move { hello(&shared, &transport, &dialled, address).await });
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use openraft::async_runtime::WatchReceiver;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::hello::Greetings;
 use crate::leadership::{Local, assess};
 use crate::network::{Dismissal, Transport};
 use crate::observer::Acknowledged;
@@ -86,7 +87,7 @@ pub(crate) struct Instance<T> {
     all_joined: Option<(u64, Instant)>,
     /// Since when this member has waited for its group to be confirmed.
     pub(crate) unconfirmed: Option<Instant>,
-    hello_due: Instant,
+    pub(crate) greetings: Greetings,
     /// When the status is published next, unless something that matters changes before.
     status_due: Instant,
     published: Option<report::Gist>,
@@ -109,7 +110,7 @@ impl<T: Transport> Instance<T> {
             tasks: rt::Tasks::new(),
             all_joined: None,
             unconfirmed: None,
-            hello_due: now(),
+            greetings: Greetings::default(),
             status_due: now(),
             published: None,
             exit: None,
@@ -156,7 +157,7 @@ impl<T: Transport> Instance<T> {
                 }
                 Ok(()) = ends.eligibility.changed() => {
                     ends.eligibility.borrow_and_update();
-                    self.hello_due = now();
+                    self.greetings.are_due();
                 }
                 _ = tick.tick() => {}
             }
@@ -209,10 +210,7 @@ impl<T: Transport> Instance<T> {
             self.form(now);
         }
         self.doubt(view, now);
-        if now >= self.hello_due {
-            self.hello_due = now + self.hello_period();
-            self.say_hello(view);
-        }
+        self.greet(view, now);
     }
 
     fn local(&self) -> Local {

@@ -36,6 +36,12 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// Whether the group may still find out where it is.
+    pub(super) fn is_sought(&self, leadership: &Leadership) -> bool {
+        let host = leadership.leader.as_ref().map(|leader| leader.member.raft_host());
+        !self.local && self.found_at.is_none() && host.is_some_and(|host| self.origin.is_named(host))
+    }
+
     /// Whether what was sent to `self` may be lost, now that requests go to `next`. An address that was unknown may be the
     /// one that DNS told.
     pub(super) fn is_left_for(&self, next: &Self) -> bool {
@@ -70,6 +76,8 @@ pub(super) enum HoldReason {
     NoLeader,
     /// A witness, by name.
     WitnessLeads(String),
+    /// The leader, by name, was heard of just now, and not found yet: DNS alone may be wrong.
+    Sought(String),
     /// The leader, by name, says nothing usable about its Prometheus.
     UnusableUrl(String),
     /// The leader, by name, wants TLS, and why that cannot be spoken.
@@ -86,6 +94,7 @@ impl fmt::Display for HoldReason {
             Self::WitnessLeads(name) => {
                 write!(f, "witness {name} leads until it has handed over, and it has no Prometheus")
             }
+            Self::Sought(name) => write!(f, "leader {name} was heard of just now, and where it is shows in a moment"),
             Self::UnusableUrl(name) => {
                 write!(
                     f,
