@@ -1,6 +1,7 @@
 //! Keeping in touch with everybody who is or may be a member.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -93,8 +94,8 @@ impl<T: Transport> Instance<T> {
         let missed = |name: &str| name != shared.member().name && (is_blank || is_member(name));
         self.greetings.sought.retain(|_, since| now.saturating_duration_since(*since) < period);
         for at in shared.contacts().elsewhere(missed, freshness, now) {
-            if !self.greetings.sought.contains_key(&at) {
-                self.greetings.sought.insert(at, now);
+            if let Entry::Vacant(entry) = self.greetings.sought.entry(at) {
+                entry.insert(now);
                 self.say_hello_to(at.to_string(), at.to_string());
             }
         }
