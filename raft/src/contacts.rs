@@ -57,7 +57,7 @@ impl Contact {
         self.called_from().filter(|from| self.found_at.is_none_or(|at| at.ip() != from.ip()))
     }
 
-    /// Where its Raft listener may be reached, likeliest first.
+    /// Where its Raft listener may be reached, likeliest first; one at least.
     pub(crate) fn addresses(&self) -> Vec<String> {
         let found = self.found_at.map(|at| at.to_string());
         let advertised = Some(self.hello.member.raft_address.clone()).filter(|address| found.as_ref() != Some(address));
@@ -160,7 +160,7 @@ impl Contacts {
         self.iter().filter(move |contact| contact.age(now) < freshness)
     }
 
-    /// Where a member may be reached, likeliest first; `member` is what the membership says of it.
+    /// Where a member may be reached, likeliest first and one at least; `member` is what the membership says of it.
     pub(crate) fn addresses_of(&self, id: NodeId, member: &Member) -> Vec<String> {
         let mut addresses = self.by_id(id).map_or_else(|| vec![member.raft_address.clone()], Contact::addresses);
         let told = self.told.get(&member.name).map(|(at, _)| at.to_string());

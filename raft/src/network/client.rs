@@ -54,7 +54,7 @@ impl<T: Transport> RaftNetworkFactory<TypeConfig> for Network<T> {
 impl<T: Transport> Connection<T> {
     async fn call(&mut self, call: RaftCall, timeout: Duration) -> Result<Answer, CallError> {
         let known = self.shared.contacts().addresses_of(self.target, &self.member);
-        let address = known.get(self.misses % known.len().max(1)).unwrap_or(&self.member.raft_address);
+        let address = &known[self.misses % known.len()];
         let cluster = self.shared.identity().standing.cluster();
         let cluster = cluster.ok_or_else(|| CallError::Unreachable("this member is in no group".into()))?;
         let message = self.shared.message(Call::Raft { cluster, target: self.target, call });
