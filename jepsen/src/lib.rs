@@ -9,12 +9,15 @@
 
 pub mod checkers;
 pub mod cli;
+pub mod cluster;
 pub mod deployment;
 pub mod history;
+pub mod hub;
 pub mod nemesis;
 pub mod plan;
 pub mod recorder;
 pub mod report;
 pub mod run;
+pub mod stage;
 #[cfg(test)]
 mod story;

@@ -20,6 +20,8 @@ pub enum Resource {
     Dns,
     /// The remote.
     Receiver,
+    /// The API server of Kubernetes.
+    Api,
     /// The source files.
     Config,
     /// Clocks.

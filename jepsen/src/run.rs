@@ -1,7 +1,6 @@
-//! A whole run: deployment, faults by the plan, healing, quiet, and the record of it all.
+//! A whole run: stage, faults by the plan, healing, quiet, and the record of it all.
 
 use std::collections::BTreeSet;
-use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
@@ -10,12 +9,12 @@ use rand::rngs::StdRng;
 use test_support::wait::eventually;
 use tokio::time::{Instant, sleep_until};
 
-use crate::deployment::Deployment;
-use crate::deployment::options::{Options, SCRAPE_INTERVAL_MS};
-use crate::history::{Bounds, Member, Outcome, Phase, Run, What};
-use crate::nemesis::{self, Aim, Begun, Nemesis};
+use crate::history::{Bounds, Outcome, Phase, Run, What};
+use crate::hub::{Hub, SCRAPE_INTERVAL_MS};
+use crate::nemesis::{Aim, Begun, Nemesis};
 use crate::plan::Step;
 use crate::recorder::now_ns;
+use crate::stage::Stage;
 
 /// A group of debug builds on a busy machine is well long before.
 const SETTLE_MAX: Duration = Duration::from_secs(180);
@@ -29,40 +28,28 @@ const LEADER_WITHIN: Duration = Duration::from_secs(5);
 const TICK_PERIOD: Duration = Duration::from_secs(1);
 
 /// The head of the record.
-fn head(deployment: &Deployment, seed: u64, plan: &[Step]) -> Result<Run> {
-    let (options, replicas) = (&deployment.options, deployment.replicas());
+async fn head(stage: &impl Stage, seed: u64, plan: &[Step]) -> Result<Run> {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock stands before 1970")?;
-    let member = |name: String| Member { witness: !replicas.contains(&name), name };
     let named: BTreeSet<&str> = plan.iter().map(|step| step.nemesis).collect();
     Ok(Run {
         seed,
         command: std::env::args().collect::<Vec<_>>().join(" "),
         start_unix_ms: u64::try_from(unix.as_millis()).unwrap_or(0),
         start_ns: now_ns(),
-        members: deployment.members().into_iter().map(member).collect(),
-        versions: vec![
-            ("prometheus-elector".into(), version_of(options)?),
-            ("prometheus".into(), options.prometheus.version.clone()),
-        ],
+        members: stage.members(),
+        versions: stage.versions().await?,
         plan: named.into_iter().map(ToOwned::to_owned).collect(),
-        gate: options.gate,
+        gate: stage.has_gate(),
         scrape_interval_ms: u64::from(SCRAPE_INTERVAL_MS),
         bounds: Bounds::default(),
     })
 }
 
-fn version_of(options: &Options) -> Result<String> {
-    let path = options.elector.display();
-    let output = Command::new(&options.elector).arg("--version").output().with_context(|| format!("start {path}"))?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.lines().next().map(ToOwned::to_owned).with_context(|| format!("`{path} --version` says nothing"))
-}
-
 /// A fault that is in force.
-struct Active {
+struct Active<S> {
     id: u64,
     name: &'static str,
-    nemesis: Box<dyn Nemesis>,
+    nemesis: Box<dyn Nemesis<S>>,
     rng: StdRng,
     ends: Instant,
     ticks: Instant,
@@ -71,14 +58,14 @@ struct Active {
 }
 
 /// Waits until all is well, does what the plan says, heals everything, and watches for a while.
-pub async fn run(deployment: &mut Deployment, seed: u64, plan: &[Step]) -> Result<()> {
-    let recorder = deployment.recorder.clone();
-    deployment.wait_settled(SETTLE_MAX).await?;
-    recorder.begin(&head(deployment, seed, plan)?);
-    deployment.start_clients();
+pub async fn run<S: Stage>(stage: &mut S, seed: u64, plan: &[Step]) -> Result<()> {
+    let recorder = stage.hub().recorder.clone();
+    stage.wait_settled(SETTLE_MAX).await?;
+    recorder.begin(&head(stage, seed, plan).await?);
+    stage.hub_mut().start_clients();
     recorder.say("the group is well; the first fault can come");
     let start = Instant::now();
-    let mut active: Vec<Active> = Vec::new();
+    let mut active: Vec<Active<S>> = Vec::new();
     let mut steps = (1..).zip(plan).peekable();
     loop {
         let next_step = steps.peek().map(|(_, step)| start + step.at);
@@ -86,35 +73,35 @@ pub async fn run(deployment: &mut Deployment, seed: u64, plan: &[Step]) -> Resul
         let Some(next) = next_step.into_iter().chain(next_end).min() else { break };
         // What is due to end ends before anything begins.
         if next > Instant::now() {
-            look(deployment, &mut active, next).await?;
+            look(stage, &mut active, next).await?;
         } else if let Some(due) = active.iter().position(|fault| fault.ends <= next) {
-            end(deployment, active.swap_remove(due)).await;
+            end(stage, active.swap_remove(due)).await;
         } else if let Some((id, step)) = steps.next() {
             // Installing takes time that the plan does not know: what is still under way and in the way ends first.
-            while let Some(other) = active.iter().position(|fault| in_the_way(fault.name, step.nemesis)) {
-                end(deployment, active.swap_remove(other)).await;
+            while let Some(other) = active.iter().position(|fault| in_the_way::<S>(fault.name, step.nemesis)) {
+                end(stage, active.swap_remove(other)).await;
             }
-            active.extend(begin(deployment, id, step).await);
+            active.extend(begin(stage, id, step).await);
         }
     }
-    deployment.heal_all().await.context("heal everything at the end")?;
+    stage.heal_all().await.context("heal everything at the end")?;
     recorder.note(What::Healed {});
     recorder.say("healed");
-    look(deployment, &mut active, Instant::now() + QUIET).await?;
-    deployment.record_remote()?;
+    look(stage, &mut active, Instant::now() + QUIET).await?;
+    stage.hub().record_remote()?;
     recorder.note(What::End {});
     recorder.end();
     recorder.flush()
 }
 
 /// Keeps everything going until `until`.
-async fn look(deployment: &mut Deployment, active: &mut [Active], until: Instant) -> Result<()> {
+async fn look<S: Stage>(stage: &mut S, active: &mut [Active<S>], until: Instant) -> Result<()> {
     loop {
-        deployment.look()?;
+        stage.look()?;
         for fault in active.iter_mut().filter(|fault| fault.ticks <= Instant::now()) {
             fault.ticks = Instant::now() + TICK_PERIOD;
-            if let Err(error) = fault.nemesis.tick(deployment, &mut fault.rng).await {
-                deployment.recorder.say(&format!("{}: {error:#}", fault.name));
+            if let Err(error) = fault.nemesis.tick(stage, &mut fault.rng).await {
+                stage.hub().recorder.say(&format!("{}: {error:#}", fault.name));
             }
         }
         let now = Instant::now();
@@ -125,16 +112,16 @@ async fn look(deployment: &mut Deployment, active: &mut [Active], until: Instant
     }
 }
 
-fn in_the_way(one: &str, other: &str) -> bool {
-    let traits = |name| nemesis::find(name).map(|known| known.traits);
+fn in_the_way<S: Stage>(one: &str, other: &str) -> bool {
+    let traits = |name| S::find(name).map(|known| known.traits);
     traits(one).zip(traits(other)).is_some_and(|(one, other)| one.shares(&other))
 }
 
-async fn begin(deployment: &mut Deployment, id: u64, step: &Step) -> Option<Active> {
-    let known = nemesis::find(step.nemesis)?;
+async fn begin<S: Stage>(stage: &mut S, id: u64, step: &Step) -> Option<Active<S>> {
+    let known = S::find(step.nemesis)?;
     let (mut nemesis, mut rng) = ((known.make)(), StdRng::seed_from_u64(step.seed));
-    let aim = Aim { leader: leader(deployment, step.at_leader).await, at_leader: step.at_leader };
-    let begun = nemesis.install(deployment, &aim, &mut rng).await;
+    let aim = Aim { leader: leader(stage.hub(), step.at_leader).await, at_leader: step.at_leader };
+    let begun = nemesis.install(stage, &aim, &mut rng).await;
     let begun = begun.unwrap_or_else(|error| Begun {
         at_ns: now_ns(),
         outcome: Outcome::Indeterminate,
@@ -153,26 +140,26 @@ async fn begin(deployment: &mut Deployment, id: u64, step: &Step) -> Option<Acti
         targets,
         hit_leader,
     };
-    deployment.recorder.note_at(at_ns, fault.entry(Phase::Begin, outcome, detail));
+    stage.hub().recorder.note_at(at_ns, fault.entry(Phase::Begin, outcome, detail));
     (outcome != Outcome::Skipped).then_some(fault)
 }
 
 /// Who leads now. What goes for the leader waits a moment for one.
-async fn leader(deployment: &Deployment, is_needed: bool) -> Option<String> {
+async fn leader(hub: &Hub, is_needed: bool) -> Option<String> {
     let patience = if is_needed { LEADER_WITHIN } else { Duration::ZERO };
-    let found = eventually(patience, "a leader", async || deployment.leader().await.context("nobody leads"));
+    let found = eventually(patience, "a leader", async || hub.leader().await.context("nobody leads"));
     found.await.ok()
 }
 
-async fn end(deployment: &mut Deployment, mut fault: Active) {
-    let (outcome, detail) = match fault.nemesis.heal(deployment).await {
+async fn end<S: Stage>(stage: &mut S, mut fault: Active<S>) {
+    let (outcome, detail) = match fault.nemesis.heal(stage).await {
         Ok(()) => (Outcome::Installed, String::new()),
         Err(error) => (Outcome::Indeterminate, format!("{error:#}")),
     };
-    deployment.recorder.note(fault.entry(Phase::End, outcome, detail));
+    stage.hub().recorder.note(fault.entry(Phase::End, outcome, detail));
 }
 
-impl Active {
+impl<S> Active<S> {
     fn entry(&self, phase: Phase, outcome: Outcome, detail: String) -> What {
         let (nemesis, targets) = (self.name.to_owned(), self.targets.clone());
         What::Fault { id: self.id, nemesis, phase, outcome, targets, hit_leader: self.hit_leader, detail }

@@ -1,6 +1,5 @@
 """A release of the chart: what Helm does with it, and how its pods are seen from outside."""
 
-import json
 import os
 import subprocess
 
@@ -11,13 +10,14 @@ HELM_SECONDS_MAX = 240
 
 
 class Release:
-    """Release `name` of the chart in the folder `chart`, installed and changed by the program `helm`."""
+    """Release `name` of the chart in the folder `chart`, installed with these values (YAML) and changed by the program
+    `helm`."""
 
     def __init__(self, cluster, helm, chart, name, values):
         self.cluster, self.api, self.helm_program, self.chart, self.name = cluster, cluster.api, helm, chart, name
         self.full_name = f"{name}-prometheus-elector"
-        self.values = cluster.dir / f"{name}-values.json"
-        self.values.write_text(json.dumps(values))
+        self.values = cluster.dir / f"{name}-values.yaml"
+        self.values.write_text(values)
 
     def helm(self, *arguments):
         folder = str(self.cluster.dir / "helm")

@@ -11,23 +11,14 @@ use test_support::prometheus::Executable;
 use test_support::source::{GatedSource, SourceSpec};
 
 use super::pod::{Disk, Pod};
+use crate::hub::{API_PORT, PROMETHEUS_PORT, RECEIVER_PORT, SCRAPE_INTERVAL_MS, TARGET_PORT};
 
 /// Headless service of the pods.
 pub const SERVICE: &str = "prom";
 /// Its domain.
 pub const DOMAIN: &str = "mon.svc.cluster.local";
-/// Port of API and proxy.
-pub const API_PORT: u16 = 9095;
 /// Port of the group.
 pub const RAFT_PORT: u16 = 9096;
-/// Port of Prometheus.
-pub const PROMETHEUS_PORT: u16 = 9090;
-/// Port of the receiver.
-pub const RECEIVER_PORT: u16 = 9009;
-/// Port of the scrape target.
-pub const TARGET_PORT: u16 = 9100;
-/// Interval of scrapes.
-pub const SCRAPE_INTERVAL_MS: u32 = 1_000;
 
 /// Options of a [`super::Deployment`].
 #[derive(Clone, Debug)]
@@ -158,7 +149,7 @@ pub fn source(name: &str, replica: usize, hub: Ipv4Addr) -> SourceSpec {
         shipped_by: name.into(),
         // With the gate off too: labels must be equal on all replicas, or the receiver could not tell gaps.
         gated: Some(GatedSource {
-            replica,
+            replica: Some(replica),
             parts: 4,
             batch_samples_max: 500,
             batch_deadline_ms: 500,

@@ -1,75 +1,77 @@
-//! Waiting until a deployment is well, and making it so.
+//! A deployment as what a run breaks.
 
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
+use async_trait::async_trait;
 use test_support::dns::Mode;
 use test_support::receiver::behaviour::Behaviour;
 use test_support::wait::eventually;
 
+use super::Deployment;
 use super::links::Links;
+use super::options::Options;
 use super::pod::Program;
-use super::{Deployment, ask};
+use crate::history::Member;
+use crate::hub::Hub;
+use crate::nemesis::{self, Known};
+use crate::stage::Stage;
 
 /// A takeover, or a pod that starts, takes less.
 const WHOLE_WITHIN: Duration = Duration::from_secs(8);
-const LOOK_PERIOD: Duration = Duration::from_millis(200);
 
 impl Deployment {
-    /// Waits until one leader is told by all members, all are ready, and samples arrive.
-    pub async fn wait_settled(&mut self, within: Duration) -> Result<()> {
-        let start = Instant::now();
-        loop {
-            self.look()?;
-            let stored = self.receiver.read(|_, store| store.len());
-            tokio::time::sleep(LOOK_PERIOD * 4).await;
-            match self.settled(stored).await {
-                Ok(()) => return Ok(()),
-                Err(error) if start.elapsed() > within => {
-                    return Err(error.context(format!("the group is not well after {} s", within.as_secs())));
-                }
-                Err(_) => {}
-            }
-        }
-    }
-
     /// Waits a moment until the group is whole: what takes a member away for good may come only then.
     pub async fn wait_whole(&self) -> Result<()> {
-        eventually(WHOLE_WITHIN, "the group to be whole", async || self.check_whole().await).await
+        eventually(WHOLE_WITHIN, "the group to be whole", async || self.hub.check_whole().await).await
+    }
+}
+
+#[async_trait(?Send)]
+impl Stage for Deployment {
+    fn find(name: &str) -> Option<&'static Known> {
+        nemesis::find(name)
     }
 
-    async fn settled(&self, stored: usize) -> Result<()> {
-        self.check_whole().await?;
-        ensure!(self.receiver.read(|_, store| store.len()) > stored, "no samples arrive");
-        Ok(())
+    fn hub(&self) -> &Hub {
+        &self.hub
     }
 
-    /// An error unless one leader is told by all members and each is ready: a member that has lost its disk is ready again
-    /// once it votes in the place of its former self.
-    async fn check_whole(&self) -> Result<()> {
-        let leader = self.leader().await.context("nobody leads")?;
-        for pod in self.pods.values() {
-            let name = &pod.name;
-            let told = ask::leader(&self.client, pod.address()).await?;
-            ensure!(told.name == leader, "{name} says `{}` leads, not {leader}", told.name);
-            let ready = ask::ready(&self.client, pod.address(), &self.options.ready_path).await;
-            ready.with_context(|| format!("{name} is not ready"))?;
-        }
-        Ok(())
+    fn hub_mut(&mut self) -> &mut Hub {
+        &mut self.hub
     }
 
-    /// Ends whatever a nemesis may have left: afterwards nothing is broken by the harness.
-    pub async fn heal_all(&mut self) -> Result<()> {
+    fn members(&self) -> Vec<Member> {
+        self.pods.values().map(|pod| Member { name: pod.name.clone(), witness: pod.witness }).collect()
+    }
+
+    async fn versions(&self) -> Result<Vec<(String, String)>> {
+        Ok(vec![
+            ("prometheus-elector".into(), version_of(&self.options)?),
+            ("prometheus".into(), self.options.prometheus.version.clone()),
+        ])
+    }
+
+    fn has_gate(&self) -> bool {
+        self.options.gate
+    }
+
+    fn look(&mut self) -> Result<()> {
+        Self::look(self)
+    }
+
+    async fn heal_all(&mut self) -> Result<()> {
         self.set_links(Links::default()).await?;
         self.names.set_mode(Mode::Answer);
         self.names.freeze(false);
         self.names.lie(None);
-        self.receiver.set(Behaviour::Accept);
+        self.hub.receiver.set(Behaviour::Accept);
         for disk in self.disks.values() {
             disk.empty()?;
         }
         let first = self.first_members();
-        for name in self.members() {
+        for name in self.member_names() {
             let pod = self.pod(&name)?;
             pod.change(None)?;
             std::fs::write(pod.clock_file(), "+0\n")?;
@@ -86,4 +88,11 @@ impl Deployment {
         }
         Ok(())
     }
+}
+
+fn version_of(options: &Options) -> Result<String> {
+    let path = options.elector.display();
+    let output = Command::new(&options.elector).arg("--version").output().with_context(|| format!("start {path}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().next().map(ToOwned::to_owned).with_context(|| format!("`{path} --version` says nothing"))
 }

@@ -9,8 +9,8 @@ use test_support::wait::eventually;
 
 use super::Deployment;
 use super::pod::{Program, Slot};
-use super::tail::Tail;
 use crate::history::{ProcessState, What};
+use crate::hub::Tail;
 
 /// A container that has ended by itself starts again after this.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
@@ -34,7 +34,7 @@ impl Deployment {
             }
             pod.start(program, disk, &self.options)?;
             if let (Program::Sidecar, Some(pid)) = (program, pod.sidecar.id()) {
-                self.tails.push(Tail::new(&pod.event_log(), pid));
+                self.hub.follow_log(Tail::new(&pod.event_log(), pid));
             }
             self.note_process(name, program, ProcessState::Started, true, String::new());
         }
@@ -59,7 +59,7 @@ impl Deployment {
             process.kill()?;
             self.note_process(name, program, ProcessState::Exited, true, "SIGKILL".into());
         }
-        self.follow();
+        self.hub.follow();
         self.seat(name);
         Ok(())
     }
@@ -120,7 +120,7 @@ impl Deployment {
             let start = Instant::now();
             while !self.has_ended(name)? && start.elapsed() < GRACE {
                 tokio::time::sleep(Duration::from_millis(50)).await;
-                self.follow();
+                self.hub.follow();
             }
         }
         self.kill(name, &Program::BOTH)?;
@@ -132,8 +132,8 @@ impl Deployment {
 
     /// What has to be done often: follows event logs, notes ends that nobody wanted, starts those processes again.
     pub fn look(&mut self) -> Result<()> {
-        self.follow();
-        for name in self.members() {
+        self.hub.follow();
+        for name in self.member_names() {
             self.reap(&name)?;
             let now = Instant::now();
             let pod = self.pod(&name)?;
@@ -141,12 +141,7 @@ impl Deployment {
             let due: Vec<Program> = Program::BOTH.into_iter().filter(due).collect();
             self.start_programs(&name, &due)?;
         }
-        self.recorder.flush()
-    }
-
-    pub(super) fn follow(&mut self) {
-        let recorder = self.recorder.clone();
-        self.tails.retain_mut(|tail| tail.follow(&recorder));
+        self.hub.recorder.flush()
     }
 
     /// Notes processes of a pod that have ended. What was not told to is to start again.
@@ -168,7 +163,7 @@ impl Deployment {
 
     fn note_process(&self, name: &str, program: Program, state: ProcessState, intended: bool, detail: String) {
         let (member, program) = (name.to_owned(), program.name().to_owned());
-        self.recorder.note(What::Process { member, program, state, intended, detail });
+        self.hub.recorder.note(What::Process { member, program, state, intended, detail });
     }
 }
 

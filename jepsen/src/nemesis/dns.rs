@@ -87,7 +87,7 @@ struct Wrong;
 #[async_trait(?Send)]
 impl Nemesis for Wrong {
     async fn install(&mut self, deployment: &mut Deployment, aim: &Aim, rng: &mut StdRng) -> Result<Begun> {
-        let members = deployment.members();
+        let members = deployment.member_names();
         let Some(victim) = aim.pick(&deployment.replicas(), rng) else { return Ok(Begun::skipped("there is no pod")) };
         let others: Vec<&String> = members.iter().filter(|name| **name != victim).collect();
         let Some(other) = others.choose(rng) else { return Ok(Begun::skipped("there is no other member")) };

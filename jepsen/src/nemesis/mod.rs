@@ -9,7 +9,7 @@ mod disk;
 mod dns;
 mod network;
 mod process;
-mod receiver;
+pub(crate) mod receiver;
 mod scale;
 
 use anyhow::Result;
@@ -74,37 +74,37 @@ impl Begun {
 
 /// A fault.
 #[async_trait(?Send)]
-pub trait Nemesis {
+pub trait Nemesis<S = Deployment> {
     /// Breaks something, and looks whether it is broken.
-    async fn install(&mut self, deployment: &mut Deployment, aim: &Aim, rng: &mut StdRng) -> Result<Begun>;
+    async fn install(&mut self, stage: &mut S, aim: &Aim, rng: &mut StdRng) -> Result<Begun>;
 
     /// Called about once a second while it lasts.
-    async fn tick(&mut self, _deployment: &mut Deployment, _rng: &mut StdRng) -> Result<()> {
+    async fn tick(&mut self, _stage: &mut S, _rng: &mut StdRng) -> Result<()> {
         Ok(())
     }
 
     /// Mends it; an error says that it may still be in force.
-    async fn heal(&mut self, deployment: &mut Deployment) -> Result<()>;
+    async fn heal(&mut self, stage: &mut S) -> Result<()>;
 }
 
 /// A nemesis that there is.
-pub struct Known {
+pub struct Known<S = Deployment> {
     /// What the plan knows of it.
     pub traits: Traits,
     /// What it does, in one sentence.
     pub sentence: &'static str,
     /// Makes one.
-    pub make: fn() -> Box<dyn Nemesis>,
+    pub make: fn() -> Box<dyn Nemesis<S>>,
 }
 
-const fn known(
+pub(crate) const fn known<S>(
     name: &'static str,
     resources: &'static [Resource],
     holds_ms: &'static [(u64, u64)],
     members_min: usize,
     sentence: &'static str,
-    make: fn() -> Box<dyn Nemesis>,
-) -> Known {
+    make: fn() -> Box<dyn Nemesis<S>>,
+) -> Known<S> {
     Known { traits: Traits { name, resources, holds_ms, members_min }, sentence, make }
 }
 

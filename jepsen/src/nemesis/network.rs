@@ -78,7 +78,7 @@ pub(super) fn loss() -> Box<dyn Nemesis> {
 impl Nemesis for Topology {
     async fn install(&mut self, deployment: &mut Deployment, aim: &Aim, rng: &mut StdRng) -> Result<Begun> {
         let Some(victim) = aim.pick(&deployment.replicas(), rng) else { return Ok(Begun::skipped("there is no pod")) };
-        let mut members = deployment.members();
+        let mut members = deployment.member_names();
         members.shuffle(rng);
         members.sort_by_key(|name| *name != victim);
         let (links, targets, detail) = (self.draw)(&members, rng);

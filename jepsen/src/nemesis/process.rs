@@ -59,7 +59,7 @@ pub(super) fn rolling_restart() -> Box<dyn Nemesis> {
 impl Nemesis for Hit {
     async fn install(&mut self, deployment: &mut Deployment, aim: &Aim, rng: &mut StdRng) -> Result<Begun> {
         // A witness runs a sidecar only.
-        let from = if self.programs == [Program::Sidecar] { deployment.members() } else { deployment.replicas() };
+        let from = if self.programs == [Program::Sidecar] { deployment.member_names() } else { deployment.replicas() };
         let Some(victim) = aim.pick(&from, rng) else { return Ok(Begun::skipped("there is no pod")) };
         for &program in self.programs {
             if deployment.pod(&victim)?.slot(program).state().is_none() {
@@ -95,7 +95,7 @@ struct ForgetLease;
 impl Nemesis for ForgetLease {
     async fn install(&mut self, deployment: &mut Deployment, aim: &Aim, _: &mut StdRng) -> Result<Begun> {
         let Some(leader) = aim.leader.clone() else { return Ok(Begun::skipped("nobody leads")) };
-        let others: Vec<String> = deployment.members().into_iter().filter(|name| *name != leader).collect();
+        let others: Vec<String> = deployment.member_names().into_iter().filter(|name| *name != leader).collect();
         let mut links = Links::default();
         let at_ns = now_ns();
         for other in &others {
@@ -137,7 +137,7 @@ enum State {
 #[async_trait(?Send)]
 impl Nemesis for Rolling {
     async fn install(&mut self, deployment: &mut Deployment, aim: &Aim, rng: &mut StdRng) -> Result<Begun> {
-        let mut members = deployment.members();
+        let mut members = deployment.member_names();
         members.shuffle(rng);
         // The leader last, as most updates of a group would; or first.
         members.sort_by_key(|name| (aim.leader.as_ref() == Some(name)) == aim.at_leader);

@@ -9,22 +9,22 @@ use test_support::receiver::behaviour::Behaviour;
 use test_support::wait::eventually;
 
 use super::{Aim, Begun, Nemesis};
-use crate::deployment::Deployment;
 use crate::recorder::now_ns;
+use crate::stage::Stage;
 
 /// A writer sends every second or so.
 const REQUEST_WITHIN: Duration = Duration::from_secs(6);
 const SLOW: Duration = Duration::from_secs(2);
 
-pub(super) fn failing() -> Box<dyn Nemesis> {
+pub(crate) fn failing<S: Stage>() -> Box<dyn Nemesis<S>> {
     Box::new(Answers(Behaviour::Status(503)))
 }
 
-pub(super) fn hanging() -> Box<dyn Nemesis> {
+pub(crate) fn hanging<S: Stage>() -> Box<dyn Nemesis<S>> {
     Box::new(Answers(Behaviour::Hang))
 }
 
-pub(super) fn slow() -> Box<dyn Nemesis> {
+pub(crate) fn slow<S: Stage>() -> Box<dyn Nemesis<S>> {
     Box::new(Answers(Behaviour::Slow(SLOW, Box::new(Behaviour::Accept))))
 }
 
@@ -32,12 +32,12 @@ pub(super) fn slow() -> Box<dyn Nemesis> {
 struct Answers(Behaviour);
 
 #[async_trait(?Send)]
-impl Nemesis for Answers {
-    async fn install(&mut self, deployment: &mut Deployment, _: &Aim, _: &mut StdRng) -> Result<Begun> {
-        let before = deployment.receiver.count();
+impl<S: Stage> Nemesis<S> for Answers {
+    async fn install(&mut self, stage: &mut S, _: &Aim, _: &mut StdRng) -> Result<Begun> {
+        let before = stage.hub().receiver.count();
         let at_ns = now_ns();
-        deployment.receiver.set(self.0.clone());
-        let receiver = &deployment.receiver;
+        stage.hub().receiver.set(self.0.clone());
+        let receiver = &stage.hub().receiver;
         let is_seen = eventually(REQUEST_WITHIN, "a request", async || {
             ensure!(receiver.count() > before, "none came");
             Ok(())
@@ -47,8 +47,8 @@ impl Nemesis for Answers {
         Ok(Begun::installed(at_ns, [], detail).seen(is_seen))
     }
 
-    async fn heal(&mut self, deployment: &mut Deployment) -> Result<()> {
-        deployment.receiver.set(Behaviour::Accept);
+    async fn heal(&mut self, stage: &mut S) -> Result<()> {
+        stage.hub().receiver.set(Behaviour::Accept);
         Ok(())
     }
 }

@@ -35,8 +35,8 @@ pub struct SourceSpec {
 /// (Its `headers` would too, but Prometheus 2.42 does not send them.)
 #[derive(Clone, Debug)]
 pub struct GatedSource {
-    /// Number of the replica, which the target notes with each scrape.
-    pub replica: usize,
+    /// Number of the replica, which the target notes with each scrape; `None`: the target knows it by its address.
+    pub replica: Option<usize>,
     /// Parts of the target, which are targets to Prometheus. Each has a phase of its own, another one on each replica.
     pub parts: u32,
     /// Samples in one request at the most.
@@ -62,7 +62,8 @@ impl GatedSource {
     pub fn job(&self, target: SocketAddr) -> String {
         let part = |part: u32| format!("{{targets: ['{target}'], labels: {{part: '{part}', __param_part: '{part}'}}}}");
         let parts = (0..self.parts).map(part).collect::<Vec<_>>().join(", ");
-        format!("    - {{job_name: {JOB}, params: {{replica: ['{}']}}, static_configs: [{parts}]}}\n", self.replica)
+        let replica = self.replica.map_or_else(String::new, |replica| format!("params: {{replica: ['{replica}']}}, "));
+        format!("    - {{job_name: {JOB}, {replica}static_configs: [{parts}]}}\n")
     }
 
     /// An entry of `remote_write`.

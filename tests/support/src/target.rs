@@ -4,13 +4,13 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use axum::Router;
-use axum::extract::Query;
+use axum::extract::{ConnectInfo, Query};
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use tokio::net::TcpListener;
@@ -20,7 +20,7 @@ use crate::receiver::analysis::{PARTS_MAX, SCRAPERS_MAX, Scrapes};
 
 /// Name of its metric.
 pub const METRIC: &str = "demo_clock_milliseconds";
-/// Its metric for a scrape that names its replica (`?replica=2&part=7`): the value is the scrape's own ([`Scrapes`]).
+/// Its metric for a scrape of a replica (`?replica=2&part=7`, or by its address): the value is the scrape's own ([`Scrapes`]).
 pub const SCRAPE_METRIC: &str = "demo_scrape";
 
 /// A running target; ends when it is dropped.
@@ -29,6 +29,7 @@ pub struct Target {
     /// Where it answers `/metrics`.
     pub address: SocketAddr,
     scrapes: Arc<Mutex<Scrapes>>,
+    replicas: Arc<Mutex<HashMap<IpAddr, u64>>>,
     // Dropping it ends the thread.
     _stop: oneshot::Sender<()>,
 }
@@ -39,11 +40,15 @@ impl Target {
         let listener = std::net::TcpListener::bind(address).with_context(|| format!("listen at {address}"))?;
         listener.set_nonblocking(true)?;
         let scrapes = Arc::new(Mutex::new(Scrapes::default()));
-        let notes = Arc::clone(&scrapes);
-        let page = async move |Query(query): Query<HashMap<String, String>>| {
+        let replicas = Arc::new(Mutex::new(HashMap::new()));
+        let (notes, known) = (Arc::clone(&scrapes), Arc::clone(&replicas));
+        let page = async move |ConnectInfo(from): ConnectInfo<SocketAddr>,
+                               Query(query): Query<HashMap<String, String>>| {
             let number = |name: &str| query.get(name).and_then(|text| text.parse::<u64>().ok());
             let part = number("part").unwrap_or(0);
-            let id = number("replica").map(|replica| replica.saturating_mul(PARTS_MAX).saturating_add(part));
+            let id = number("replica")
+                .or_else(|| lock(&known).get(&from.ip()).copied())
+                .map(|replica| replica.saturating_mul(PARTS_MAX).saturating_add(part));
             ([(CONTENT_TYPE, "text/plain; version=0.0.4")], page(series, &notes, id))
         };
         let app = Router::new().route("/metrics", get(page));
@@ -54,13 +59,18 @@ impl Target {
                 let Ok(listener) = TcpListener::from_std(listener) else { return };
                 tokio::select! {
                     // axum retries failed accepts by itself.
-                    _ = axum::serve(listener, app).into_future() => {}
+                    _ = axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).into_future() => {}
                     // An error says that the target was dropped.
                     _ = stopped => {}
                 }
             });
         })?;
-        Ok(Self { address, scrapes, _stop: stop })
+        Ok(Self { address, scrapes, replicas, _stop: stop })
+    }
+
+    /// Scrapes from this address are those of this replica, if they do not name one themselves.
+    pub fn recognise(&self, address: IpAddr, replica: u64) {
+        lock(&self.replicas).insert(address, replica);
     }
 
     /// Who has scraped when.
@@ -89,6 +99,6 @@ fn page(series: usize, notes: &Mutex<Scrapes>, scraper: Option<u64>) -> String {
     page
 }
 
-fn lock(scrapes: &Mutex<Scrapes>) -> MutexGuard<'_, Scrapes> {
-    scrapes.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

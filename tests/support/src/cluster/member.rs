@@ -49,7 +49,7 @@ impl Member {
             storage: Some(options.remote.unwrap_or_else(|| block.storage())),
             shipped_by: name.clone(),
             gated: options.gate.map(|gate| GatedSource {
-                replica: index,
+                replica: Some(index),
                 parts: gate.parts,
                 batch_samples_max: gate.batch_samples_max,
                 batch_deadline_ms: gate.batch_deadline_ms,

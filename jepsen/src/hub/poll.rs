@@ -9,9 +9,8 @@ use test_support::procfs::{Usage, descriptors};
 use test_support::prometheus::{is_leaders, running_config};
 use tokio::time::MissedTickBehavior;
 
-use super::ask;
-use super::options::PROMETHEUS_PORT;
 use super::roster::{Roster, Seat};
+use super::{API_PORT, PROMETHEUS_PORT, ask};
 use crate::history::What;
 use crate::recorder::Recorder;
 
@@ -68,7 +67,11 @@ pub(super) async fn processes(member: String, roster: Roster, recorder: Recorder
     loop {
         ticks.tick().await;
         let Some(seat) = roster.seat(&member) else { continue };
-        if let Some(what) = seat.sidecar.and_then(|pid| usage(&member, pid)) {
+        let usage = match seat.sidecar {
+            Some(pid) => of_process(&member, pid),
+            None => of_metrics(&client, &member, seat).await,
+        };
+        if let Some(what) = usage {
             recorder.note(what);
         }
         if seat.witness {
@@ -84,14 +87,46 @@ pub(super) async fn processes(member: String, roster: Roster, recorder: Recorder
     }
 }
 
-fn usage(member: &str, pid: u32) -> Option<What> {
+fn of_process(member: &str, pid: u32) -> Option<What> {
     let (usage, descriptors) = (Usage::read(pid).ok()?, descriptors(pid).ok()?);
     let descriptors = u64::try_from(descriptors).ok()?;
     Some(What::Usage { member: member.into(), pid, rss_bytes: usage.resident_bytes, descriptors })
+}
+
+/// What a sidecar tells of itself, whose process is another machine's. When it started stands for its process id.
+async fn of_metrics(client: &Client, member: &str, seat: Seat) -> Option<What> {
+    let text = http::get(client, &format!("http://{}:{API_PORT}/metrics", seat.address)).await.ok()?;
+    Some(What::Usage {
+        member: member.into(),
+        pid: u32::try_from(metric(&text, "process_start_time_seconds")?).ok()?,
+        rss_bytes: metric(&text, "process_resident_memory_bytes")?,
+        descriptors: metric(&text, "process_open_fds")?,
+    })
+}
+
+/// The value of a metric without labels, rounded down.
+fn metric(text: &str, name: &str) -> Option<u64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+    // Whole and positive, but for parts of a second.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    value.parse().ok().map(|value: f64| value as u64)
 }
 
 fn ticks(period: Duration) -> tokio::time::Interval {
     let mut ticks = tokio::time::interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::metric;
+
+    #[test]
+    fn a_metric_is_read_by_its_whole_name() {
+        let text =
+            "# TYPE process_open_fds gauge\nprocess_open_fds_max 9\nprocess_open_fds 31\nprocess_start 1790000000.5\n";
+        assert_eq!((metric(text, "process_open_fds"), metric(text, "process_start")), (Some(31), Some(1_790_000_000)));
+        assert_eq!(metric(text, "process_open"), None);
+    }
 }

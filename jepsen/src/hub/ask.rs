@@ -7,7 +7,7 @@ use reqwest::{Client, StatusCode};
 use serde_json::Value;
 use test_support::http;
 
-use super::options::API_PORT;
+use super::API_PORT;
 
 /// Answer of `/_elector/leader`.
 #[derive(Clone, Debug, PartialEq, Eq)]

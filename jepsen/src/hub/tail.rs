@@ -12,7 +12,7 @@ use crate::recorder::Recorder;
 
 /// The event log of one process.
 #[derive(Debug)]
-pub(super) struct Tail {
+pub(crate) struct Tail {
     path: PathBuf,
     pid: u32,
     /// `None`: not there yet.
@@ -23,7 +23,7 @@ pub(super) struct Tail {
 
 impl Tail {
     /// That of the process `pid`.
-    pub(super) fn new(path: &Path, pid: u32) -> Self {
+    pub(crate) fn new(path: &Path, pid: u32) -> Self {
         Self { path: path.into(), pid, file: None, partial: String::new() }
     }
 

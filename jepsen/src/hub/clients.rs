@@ -15,7 +15,7 @@ use test_support::target::SCRAPE_METRIC;
 use tokio::sync::Semaphore;
 use tokio::time::MissedTickBehavior;
 
-use super::options::API_PORT;
+use super::API_PORT;
 use super::roster::Roster;
 use crate::history::{Ns, What};
 use crate::recorder::{Recorder, ns_of};
@@ -32,7 +32,7 @@ const LEADER_HEADER: &str = "x-prometheus-elector-leader";
 
 /// What clients ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Question {
+pub enum Question {
     /// An instant query.
     Query,
     /// The running configuration: agents answer no `PromQL`.
@@ -84,7 +84,7 @@ impl Failure {
 /// Sends through one member until the task is dropped; `members` share the rate.
 pub(super) async fn ask_through(
     via: String,
-    members: u32,
+    members: usize,
     question: Question,
     roster: Roster,
     recorder: Recorder,
@@ -93,7 +93,7 @@ pub(super) async fn ask_through(
     let path = question.path();
     let tally = Arc::new(Mutex::new(Tally::default()));
     let open = Arc::new(Semaphore::new(OPEN_MAX));
-    let mut ticks = tokio::time::interval(Duration::from_secs(1) * members / PER_SECOND);
+    let mut ticks = tokio::time::interval(Duration::from_secs(1) * u32::try_from(members).unwrap_or(1) / PER_SECOND);
     // A machine that is late must not get the missed ones all at once.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -151,12 +151,12 @@ fn judge(status: u16, leader: Option<&str>, body: &str, question: Question) -> R
     let Some(replica) = question.replica(body) else {
         return Err(Failure::answered(status, format!("no sample in the answer of {leader}")));
     };
-    let replica = super::member_name(replica);
-    if replica == leader {
+    let named = leader.rsplit_once('-');
+    if named.is_some_and(|(_, number)| number == replica.to_string()) {
         return Ok(());
     }
-    let detail = format!("the header says {leader}");
-    Err(Failure { wrong_replica: Some(replica), ..Failure::answered(status, detail) })
+    let wrong = format!("{}-{replica}", named.map_or(leader, |(name, _)| name));
+    Err(Failure { wrong_replica: Some(wrong), ..Failure::answered(status, format!("the header says {leader}")) })
 }
 
 /// Right answers of one second.

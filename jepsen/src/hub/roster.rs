@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A pod as others see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Seat {
+pub(crate) struct Seat {
     /// Its address.
     pub address: Ipv4Addr,
     /// Process id of its sidecar.
@@ -33,6 +33,11 @@ impl Roster {
     /// The pod of this name.
     pub(super) fn seat(&self, name: &str) -> Option<Seat> {
         self.lock().get(name).copied()
+    }
+
+    /// All of them.
+    pub(super) fn seats(&self) -> BTreeMap<String, Seat> {
+        self.lock().clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Seat>> {

@@ -1,0 +1,351 @@
+//! What a cluster does to a release: its own events, and what befalls its nodes and its control plane.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use async_trait::async_trait;
+use rand::RngExt as _;
+use rand::rngs::StdRng;
+
+use super::Cluster;
+use super::pods::Pod;
+use crate::deployment::pod::Program;
+use crate::nemesis::{Aim, Begun, Known, Nemesis, known, receiver};
+use crate::plan::Resource;
+use crate::recorder::now_ns;
+use crate::stage::Stage as _;
+
+/// A deletion shows at once; this is for a busy machine.
+const SEEN_WITHIN: Duration = Duration::from_secs(10);
+/// A `StatefulSet` replaces one pod after the other, each 30 s after the one before was ready (`minReadySeconds`).
+const ROLLED_WITHIN: Duration = Duration::from_secs(600);
+/// A container that has ended often waits before it starts again.
+const RESTARTED_WITHIN: Duration = Duration::from_secs(330);
+
+const PODS: &[Resource] = &[Resource::Pods];
+const PODS_AND_API: &[Resource] = &[Resource::Pods, Resource::Api];
+const RECEIVER: &[Resource] = &[Resource::Receiver];
+/// What ends by itself: the harness waits for it.
+const AT_ONCE: &[(u64, u64)] = &[(500, 1_000)];
+const RECEIVER_HOLDS: &[(u64, u64)] = &[(5_000, 15_000)];
+/// Shorter than the lease of 900 ms, and longer.
+const PAUSES: &[(u64, u64)] = &[(200, 650), (2_000, 9_000)];
+const AWAY: &[(u64, u64)] = &[(20_000, 40_000)];
+
+/// What anybody may do who may change a release.
+pub const OF_CLUSTERS: &[Known<Cluster>] = &[
+    known("pod-deleted", PODS_AND_API, AT_ONCE, 2, "a pod is deleted, ends in order and comes back", deleted),
+    known("pod-forced", PODS_AND_API, AT_ONCE, 2, "a pod is deleted by force, at once and without a word", forced),
+    known("evicted", PODS_AND_API, AT_ONCE, 2, "a pod is evicted, if the disruption budget allows it", evicted),
+    known("rolling-update", PODS_AND_API, AT_ONCE, 2, "every replica is replaced, one after the other", rolled),
+    known(
+        "scale-up",
+        PODS_AND_API,
+        &[(30_000, 40_000)],
+        2,
+        "the StatefulSet has one replica more, and then no longer",
+        up,
+    ),
+    known(
+        "scale-down",
+        PODS_AND_API,
+        &[(40_000, 48_000)],
+        3,
+        "the StatefulSet has one replica less for so long that it is removed from the group, and then has it again",
+        down,
+    ),
+    known("receiver-failing", RECEIVER, RECEIVER_HOLDS, 2, "the receiver answers 503", receiver::failing),
+    known(
+        "receiver-hanging",
+        RECEIVER,
+        RECEIVER_HOLDS,
+        2,
+        "the receiver takes requests and answers none",
+        receiver::hanging,
+    ),
+    known(
+        "receiver-slow",
+        RECEIVER,
+        RECEIVER_HOLDS,
+        2,
+        "the receiver takes two seconds for each answer",
+        receiver::slow,
+    ),
+];
+
+/// What needs the nodes and the control plane themselves.
+pub const OF_NODES: &[Known<Cluster>] = &[
+    known("kill-sidecar", PODS, AT_ONCE, 2, "SIGKILL to a sidecar; its container starts again", kill_sidecar),
+    known("kill-prometheus", PODS, AT_ONCE, 2, "SIGKILL to a Prometheus; its container starts again", kill_prometheus),
+    known("kill-both", PODS, AT_ONCE, 2, "SIGKILL to both; their containers start again", kill_both),
+    known(
+        "pause-sidecar",
+        PODS,
+        PAUSES,
+        2,
+        "SIGSTOP and SIGCONT to a sidecar, for less or more than its lease",
+        pause_sidecar,
+    ),
+    known("pause-both", PODS, PAUSES, 2, "SIGSTOP and SIGCONT to both, as a frozen machine", pause_both),
+    known(
+        "node-lost",
+        PODS_AND_API,
+        &[(10_000, 20_000)],
+        3,
+        "all pods of a node vanish without a word; later somebody deletes the node, and they come up elsewhere",
+        node_lost,
+    ),
+    known(API_DOWN, &[Resource::Api], AWAY, 2, "the API server is down", api_down),
+    known(
+        "coredns-down",
+        &[Resource::Dns],
+        &[(34_000, 42_000)],
+        2,
+        "the cluster's name server is down, for longer than answers are kept",
+        coredns_down,
+    ),
+];
+
+/// Name of the one that can last a whole run.
+pub const API_DOWN: &str = "api-down";
+
+/// How a pod is taken away.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    Deleted,
+    Forced,
+    Evicted,
+}
+
+fn deleted() -> Box<dyn Nemesis<Cluster>> {
+    Box::new(Gone { how: How::Deleted })
+}
+
+fn forced() -> Box<dyn Nemesis<Cluster>> {
+    Box::new(Gone { how: How::Forced })
+}
+
+fn evicted() -> Box<dyn Nemesis<Cluster>> {
+    Box::new(Gone { how: How::Evicted })
+}
+
+fn rolled() -> Box<dyn Nemesis<Cluster>> {
+    Box::new(Rolled)
+}
+
+fn up() -> Box<dyn Nemesis<Cluster>> {
+    Box::new(Scaled { by: 1 })
+}
+
+fn down() -> Box<dyn Nemesis<Cluster>> {
+    Box::new(Scaled { by: -1 })
+}
+
+fn hit(programs: &'static [Program], kills: bool) -> Box<dyn Nemesis<Cluster>> {
+    Box::new(Hit { programs, kills })
+}
+
+fn kill_sidecar() -> Box<dyn Nemesis<Cluster>> {
+    hit(&[Program::Sidecar], true)
+}
+
+fn kill_prometheus() -> Box<dyn Nemesis<Cluster>> {
+    hit(&[Program::Prometheus], true)
+}
+
+fn kill_both() -> Box<dyn Nemesis<Cluster>> {
+    hit(&Program::BOTH, true)
+}
+
+fn pause_sidecar() -> Box<dyn Nemesis<Cluster>> {
+    hit(&[Program::Sidecar], false)
+}
+
+fn pause_both() -> Box<dyn Nemesis<Cluster>> {
+    hit(&Program::BOTH, false)
+}
+
+fn node_lost() -> Box<dyn Nemesis<Cluster>> {
+    Box::new(NodeLost)
+}
+
+fn api_down() -> Box<dyn Nemesis<Cluster>> {
+    Box::new(Off { off: "stop-api", on: "start-api" })
+}
+
+fn coredns_down() -> Box<dyn Nemesis<Cluster>> {
+    Box::new(Off { off: "stop-dns", on: "start-dns" })
+}
+
+/// One pod goes, and its `StatefulSet` makes it anew.
+struct Gone {
+    how: How,
+}
+
+#[async_trait(?Send)]
+impl Nemesis<Cluster> for Gone {
+    async fn install(&mut self, cluster: &mut Cluster, aim: &Aim, rng: &mut StdRng) -> Result<Begun> {
+        let Some(victim) = aim.pick(&cluster.names(true), rng) else { return Ok(Begun::skipped("there is no pod")) };
+        let pod = cluster.pod(&victim)?;
+        let at_ns = now_ns();
+        let detail = match self.how {
+            How::Deleted => cluster.kubernetes.delete(&victim, false).await.map(|()| "deleted")?,
+            How::Forced => cluster.kubernetes.delete(&victim, true).await.map(|()| "deleted by force")?,
+            How::Evicted if cluster.kubernetes.evict(&victim).await? => "evicted",
+            How::Evicted => return Ok(Begun::skipped("the disruption budget does not allow it now")),
+        };
+        let is_seen = cluster.until(SEEN_WITHIN, "the pod to end", async |cluster| {
+            let ends = |now: &Pod| now.uid != pod.uid || now.ending;
+            ensure!(cluster.group().iter().filter(|now| now.name == victim).all(ends), "it does not");
+            Ok(())
+        });
+        let is_seen = is_seen.await.is_ok();
+        Ok(Begun::installed(at_ns, [victim], detail).seen(is_seen))
+    }
+
+    async fn heal(&mut self, cluster: &mut Cluster) -> Result<()> {
+        cluster.until_whole().await
+    }
+}
+
+/// A rolling update of the replicas, or of the witness.
+struct Rolled;
+
+#[async_trait(?Send)]
+impl Nemesis<Cluster> for Rolled {
+    async fn install(&mut self, cluster: &mut Cluster, _: &Aim, rng: &mut StdRng) -> Result<Begun> {
+        let sets = cluster.kubernetes.sets().await?;
+        let set = sets.into_iter().find(|set| !set.witness).context("there is no StatefulSet of replicas")?;
+        let at_ns = now_ns();
+        cluster.kubernetes.roll(&set.name, &rng.random::<u64>().to_string()).await?;
+        let is_seen = cluster.until(SEEN_WITHIN, "the update to begin", async |cluster| {
+            ensure!(cluster.kubernetes.check_at_rest().await.is_err(), "it does not");
+            Ok(())
+        });
+        let is_seen = is_seen.await.is_ok();
+        Ok(Begun::installed(at_ns, cluster.names(false), set.name).seen(is_seen))
+    }
+
+    async fn heal(&mut self, cluster: &mut Cluster) -> Result<()> {
+        cluster
+            .until(ROLLED_WITHIN, "the update to end", async |cluster| cluster.kubernetes.check_at_rest().await)
+            .await?;
+        cluster.until_whole().await
+    }
+}
+
+/// One replica more, or less.
+struct Scaled {
+    by: i32,
+}
+
+#[async_trait(?Send)]
+impl Nemesis<Cluster> for Scaled {
+    async fn install(&mut self, cluster: &mut Cluster, _: &Aim, _: &mut StdRng) -> Result<Begun> {
+        let sets = cluster.kubernetes.sets().await?;
+        let set = sets.into_iter().find(|set| !set.witness).context("there is no StatefulSet of replicas")?;
+        let (from, to) = (set.replicas, set.replicas + self.by);
+        let member = format!("{}-{}", set.name, from.max(to) - 1);
+        let at_ns = now_ns();
+        cluster.kubernetes.scale(&set.name, to).await?;
+        let is_seen = cluster.until(SEEN_WITHIN, "the pod to come or go", async |cluster| {
+            let is_there = cluster.pod(&member).is_ok();
+            ensure!(is_there == (to > from), "it does not");
+            Ok(())
+        });
+        let is_seen = is_seen.await.is_ok();
+        Ok(Begun::installed(at_ns, [member], format!("from {from} to {to}")).seen(is_seen))
+    }
+
+    async fn heal(&mut self, cluster: &mut Cluster) -> Result<()> {
+        let replicas = i32::try_from(cluster.options.members)?;
+        let sets = cluster.kubernetes.sets().await?;
+        let set = sets.into_iter().find(|set| !set.witness).context("there is no StatefulSet of replicas")?;
+        cluster.kubernetes.scale(&set.name, replicas).await?;
+        cluster.until_whole().await
+    }
+}
+
+/// SIGKILL, or SIGSTOP, to programs of one pod.
+struct Hit {
+    programs: &'static [Program],
+    kills: bool,
+}
+
+#[async_trait(?Send)]
+impl Nemesis<Cluster> for Hit {
+    async fn install(&mut self, cluster: &mut Cluster, aim: &Aim, rng: &mut StdRng) -> Result<Begun> {
+        let from = cluster.names(self.programs == [Program::Sidecar]);
+        let Some(victim) = aim.pick(&from, rng) else { return Ok(Begun::skipped("there is no pod")) };
+        let pod = cluster.pod(&victim)?;
+        if let Some(program) = self.programs.iter().find(|program| pod.pid(**program).is_none()) {
+            return Ok(Begun::skipped(format!("the {} of {victim} does not run", program.name())));
+        }
+        let at_ns = now_ns();
+        for &program in self.programs {
+            if self.kills { cluster.kill(&pod, program)? } else { cluster.stop(&pod, program)? }
+        }
+        Ok(Begun::installed(at_ns, [victim], if self.kills { "SIGKILL" } else { "SIGSTOP" }))
+    }
+
+    async fn heal(&mut self, cluster: &mut Cluster) -> Result<()> {
+        cluster.resume_all();
+        let programs = self.programs;
+        cluster
+            .until(RESTARTED_WITHIN, "the container to start again", async |cluster| {
+                let pods = cluster.group();
+                let away = pods.iter().find(|pod| programs.iter().any(|program| pod.pid(*program).is_none()));
+                let away = away.filter(|pod| !pod.is_witness());
+                ensure!(away.is_none(), "not all programs of {} run", away.map_or("", |pod| &pod.name));
+                Ok(())
+            })
+            .await
+    }
+}
+
+/// A node loses its power, and is replaced by another machine.
+struct NodeLost;
+
+#[async_trait(?Send)]
+impl Nemesis<Cluster> for NodeLost {
+    async fn install(&mut self, cluster: &mut Cluster, aim: &Aim, rng: &mut StdRng) -> Result<Begun> {
+        let Some(victim) = aim.pick(&cluster.names(true), rng) else { return Ok(Begun::skipped("there is no pod")) };
+        let node = cluster.pod(&victim)?.node.context("it is on no node")?;
+        let there = |pod: &Pod| pod.node.as_ref() == Some(&node);
+        let targets: Vec<_> = cluster.group().into_iter().filter(there).map(|pod| pod.name).collect();
+        let at_ns = now_ns();
+        cluster.lose_node(&node).await?;
+        let is_seen = cluster.until(SEEN_WITHIN, "its pods to be gone", async |cluster| {
+            ensure!(!cluster.group().iter().any(there), "one is still there");
+            Ok(())
+        });
+        let is_seen = is_seen.await.is_ok();
+        Ok(Begun::installed(at_ns, targets, node.clone()).seen(is_seen))
+    }
+
+    async fn heal(&mut self, cluster: &mut Cluster) -> Result<()> {
+        cluster.return_node().await?;
+        cluster.until_whole().await
+    }
+}
+
+/// A part of the control plane is down.
+struct Off {
+    off: &'static str,
+    on: &'static str,
+}
+
+#[async_trait(?Send)]
+impl Nemesis<Cluster> for Off {
+    async fn install(&mut self, cluster: &mut Cluster, _: &Aim, _: &mut StdRng) -> Result<Begun> {
+        let at_ns = now_ns();
+        cluster.switch_off(self.off, self.on).await?;
+        let is_seen = self.on != "start-api" || cluster.kubernetes.version().await.is_err();
+        Ok(Begun::installed(at_ns, [], "").seen(is_seen))
+    }
+
+    async fn heal(&mut self, cluster: &mut Cluster) -> Result<()> {
+        cluster.switch_on(self.on).await?;
+        cluster.look()
+    }
+}
