@@ -9,8 +9,10 @@ use crate::history::Member;
 use crate::hub::Hub;
 use crate::nemesis::Known;
 
-/// Between two looks whether all is well.
-const LOOK_PERIOD: Duration = Duration::from_millis(800);
+/// Between two looks while something is waited for.
+const LOOK_PERIOD: Duration = Duration::from_millis(200);
+/// Samples come in every second.
+const SAMPLE_WITHIN: Duration = Duration::from_millis(1_500);
 
 /// Members that run somewhere, and what can be done to them.
 #[async_trait(?Send)]
@@ -39,26 +41,34 @@ pub trait Stage: Sized + 'static {
     /// Ends whatever a nemesis may have left: afterwards nothing is broken by the harness.
     async fn heal_all(&mut self) -> Result<()>;
 
-    /// Waits until one leader is told by all members, all are ready, and samples arrive.
-    async fn wait_settled(&mut self, within: Duration) -> Result<()> {
+    /// Looks on until something holds.
+    async fn until<H>(&mut self, within: Duration, what: &str, holds: H) -> Result<()>
+    where
+        H: AsyncFn(&Self) -> Result<()>,
+    {
         let start = Instant::now();
         loop {
             self.look()?;
-            let stored = self.hub().stored();
-            tokio::time::sleep(LOOK_PERIOD).await;
-            match check_settled(self.hub(), stored).await {
+            match holds(self).await {
                 Ok(()) => return Ok(()),
                 Err(error) if start.elapsed() > within => {
-                    return Err(error.context(format!("the group is not well after {} s", within.as_secs())));
+                    return Err(error.context(format!("waited {} s for {what}", within.as_secs())));
                 }
-                Err(_) => {}
+                Err(_) => tokio::time::sleep(LOOK_PERIOD).await,
             }
         }
     }
+
+    /// Until one leader is told by all members, all are ready, and samples arrive.
+    async fn wait_settled(&mut self, within: Duration) -> Result<()> {
+        self.until(within, "the group to be well", async |stage| check_settled(stage.hub()).await).await
+    }
 }
 
-async fn check_settled(hub: &Hub, stored: usize) -> Result<()> {
+async fn check_settled(hub: &Hub) -> Result<()> {
     hub.check_whole().await?;
+    let stored = hub.stored();
+    tokio::time::sleep(SAMPLE_WITHIN).await;
     ensure!(hub.stored() > stored, "no samples arrive");
     Ok(())
 }

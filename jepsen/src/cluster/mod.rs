@@ -16,7 +16,7 @@ pub mod values;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use async_trait::async_trait;
@@ -38,8 +38,6 @@ use crate::nemesis::Known;
 use crate::recorder::Recorder;
 use crate::stage::Stage;
 
-/// Between two looks while something is waited for.
-const LOOK_PERIOD: Duration = Duration::from_millis(200);
 /// Between two lists of the pods of a cluster that is there.
 const LIST_PERIOD: Duration = Duration::from_millis(500);
 /// A pod that comes back has another address, which the name server tells within half a minute; and images are there.
@@ -207,21 +205,6 @@ impl Cluster {
                     let what = process(&pod.name, program.name(), ProcessState::Resumed, true, String::new());
                     self.hub.recorder.note(what);
                 }
-            }
-        }
-    }
-
-    /// Looks on until something holds.
-    async fn until(&mut self, within: Duration, what: &str, holds: impl AsyncFn(&Self) -> Result<()>) -> Result<()> {
-        let start = Instant::now();
-        loop {
-            self.look()?;
-            match holds(self).await {
-                Ok(()) => return Ok(()),
-                Err(error) if start.elapsed() > within => {
-                    return Err(error.context(format!("waited {} s for {what}", within.as_secs())));
-                }
-                Err(_) => tokio::time::sleep(LOOK_PERIOD).await,
             }
         }
     }

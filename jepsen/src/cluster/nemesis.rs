@@ -23,7 +23,8 @@ const ROLLED_WITHIN: Duration = Duration::from_secs(600);
 const RESTARTED_WITHIN: Duration = Duration::from_secs(330);
 
 const PODS: &[Resource] = &[Resource::Pods];
-const PODS_AND_API: &[Resource] = &[Resource::Pods, Resource::Api];
+/// A pod that comes back is waited for, so what it needs for that must be there.
+const RETURNING: &[Resource] = &[Resource::Pods, Resource::Api, Resource::Dns];
 const RECEIVER: &[Resource] = &[Resource::Receiver];
 /// What ends by itself: the harness waits for it.
 const AT_ONCE: &[(u64, u64)] = &[(500, 1_000)];
@@ -34,13 +35,13 @@ const AWAY: &[(u64, u64)] = &[(20_000, 40_000)];
 
 /// What anybody may do who may change a release.
 pub const OF_CLUSTERS: &[Known<Cluster>] = &[
-    known("pod-deleted", PODS_AND_API, AT_ONCE, 2, "a pod is deleted, ends in order and comes back", deleted),
-    known("pod-forced", PODS_AND_API, AT_ONCE, 2, "a pod is deleted by force, at once and without a word", forced),
-    known("evicted", PODS_AND_API, AT_ONCE, 2, "a pod is evicted, if the disruption budget allows it", evicted),
-    known("rolling-update", PODS_AND_API, AT_ONCE, 2, "every replica is replaced, one after the other", rolled),
+    known("pod-deleted", RETURNING, AT_ONCE, 2, "a pod is deleted, ends in order and comes back", deleted),
+    known("pod-forced", RETURNING, AT_ONCE, 2, "a pod is deleted by force, at once and without a word", forced),
+    known("evicted", RETURNING, AT_ONCE, 2, "a pod is evicted, if the disruption budget allows it", evicted),
+    known("rolling-update", RETURNING, AT_ONCE, 2, "every replica is replaced, one after the other", rolled),
     known(
         "scale-up",
-        PODS_AND_API,
+        RETURNING,
         &[(30_000, 40_000)],
         2,
         "the StatefulSet has one replica more, and then no longer",
@@ -48,7 +49,7 @@ pub const OF_CLUSTERS: &[Known<Cluster>] = &[
     ),
     known(
         "scale-down",
-        PODS_AND_API,
+        RETURNING,
         &[(40_000, 48_000)],
         3,
         "the StatefulSet has one replica less for so long that it is removed from the group, and then has it again",
@@ -89,7 +90,7 @@ pub const OF_NODES: &[Known<Cluster>] = &[
     known("pause-both", PODS, PAUSES, 2, "SIGSTOP and SIGCONT to both, as a frozen machine", pause_both),
     known(
         "node-lost",
-        PODS_AND_API,
+        RETURNING,
         &[(10_000, 20_000)],
         3,
         "all pods of a node vanish without a word; later somebody deletes the node, and they come up elsewhere",

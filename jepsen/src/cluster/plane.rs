@@ -10,11 +10,10 @@ use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde::Deserialize;
 use serde_json::Value;
@@ -39,10 +38,12 @@ pub struct Plane {
     pods: Pods,
     /// Where it is.
     pub(super) place: Place,
+    /// Closed with its output: it has ended then.
+    speaks: mpsc::Receiver<Place>,
 }
 
 /// Where the cluster is.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(super) struct Place {
     /// Its network namespace, as a file.
     network: PathBuf,
@@ -87,11 +88,11 @@ impl Plane {
         }
         let place = placed.recv_timeout(START_MAX);
         let place = place.with_context(|| format!("the control plane does not start; see {}", log.display()))?;
-        let plane = Self { commands: child.stdin.take(), child, answers, pods, place };
-        let network = File::open(&plane.place.network).context("open the control plane's network")?;
+        let started = Self { commands: child.stdin.take(), child, answers, pods, place, speaks: placed };
+        let network = File::open(&started.place.network).context("open the control plane's network")?;
         move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))
             .context("enter the control plane's network (that needs root)")?;
-        Ok(plane)
+        Ok(started)
     }
 
     /// What there is on its nodes.
@@ -129,15 +130,11 @@ fn hear(output: ChildStdout, ready: &mpsc::Sender<Place>, pods: &Pods, answered:
 impl Drop for Plane {
     fn drop(&mut self) {
         drop(self.commands.take());
-        let start = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) {
-            if start.elapsed() > END_MAX {
-                // Its processes die with it, and the next one removes its namespaces.
-                let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-                _ = pid.map(|pid| kill_process(pid, Signal::KILL));
-            }
-            std::thread::sleep(Duration::from_millis(50));
+        if self.speaks.recv_timeout(END_MAX) == Err(RecvTimeoutError::Timeout) {
+            // Its processes die with it, and the next one removes its namespaces.
+            _ = self.child.kill();
         }
+        _ = self.child.wait();
     }
 }
 

@@ -7,7 +7,6 @@ use anyhow::{Context as _, Result};
 use async_trait::async_trait;
 use test_support::dns::Mode;
 use test_support::receiver::behaviour::Behaviour;
-use test_support::wait::eventually;
 
 use super::Deployment;
 use super::links::Links;
@@ -18,13 +17,13 @@ use crate::hub::Hub;
 use crate::nemesis::{self, Known};
 use crate::stage::Stage;
 
-/// A takeover, or a pod that starts, takes less.
-const WHOLE_WITHIN: Duration = Duration::from_secs(8);
+/// A member that was taken away is one of the group for 20 s more (`-member-removal-delay`), and counts.
+const WHOLE_WITHIN: Duration = Duration::from_secs(35);
 
 impl Deployment {
-    /// Waits a moment until the group is whole: what takes a member away for good may come only then.
-    pub async fn wait_whole(&self) -> Result<()> {
-        eventually(WHOLE_WITHIN, "the group to be whole", async || self.hub.check_whole().await).await
+    /// Waits until the group is whole: what takes a member away for good may come only then.
+    pub async fn wait_whole(&mut self) -> Result<()> {
+        self.until(WHOLE_WITHIN, "the group to be whole", async |deployment| deployment.hub.check_whole().await).await
     }
 }
 

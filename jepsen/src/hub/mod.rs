@@ -180,8 +180,8 @@ impl Hub {
         &self.client
     }
 
-    /// An error unless one leader is told by all members and each is ready: a member that has lost its disk is ready again
-    /// once it votes in the place of its former self.
+    /// An error unless one leader is told by all members, each is ready, and the group has no other member: one that has lost
+    /// its disk is ready again once it votes in the place of its former self, and one that is gone counts until it is removed.
     pub async fn check_whole(&self) -> Result<()> {
         let leader = self.leader().await.context("nobody leads")?;
         for (name, seat) in self.roster.seats() {
@@ -190,6 +190,11 @@ impl Hub {
             let ready = ask::ready(&self.client, seat.address, &self.watched.ready_path).await;
             ready.with_context(|| format!("{name} is not ready"))?;
         }
+        // Electors of another kind have no such status.
+        let status = self.status(&leader).await.unwrap_or_default();
+        let members = status["group"]["members"].as_array().into_iter().flatten();
+        let gone = members.filter_map(|member| member["name"].as_str()).find(|name| self.roster.seat(name).is_none());
+        ensure!(gone.is_none(), "{} is gone and still a member", gone.unwrap_or_default());
         Ok(())
     }
 

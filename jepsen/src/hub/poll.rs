@@ -95,7 +95,7 @@ fn of_process(member: &str, pid: u32) -> Option<What> {
 
 /// What a sidecar tells of itself, whose process is another machine's. When it started stands for its process id.
 async fn of_metrics(client: &Client, member: &str, seat: Seat) -> Option<What> {
-    let text = http::get(client, &format!("http://{}:{API_PORT}/metrics", seat.address)).await.ok()?;
+    let text = http::get(client, &format!("http://{}:{API_PORT}/_elector/metrics", seat.address)).await.ok()?;
     Some(What::Usage {
         member: member.into(),
         pid: u32::try_from(metric(&text, "process_start_time_seconds")?).ok()?,
