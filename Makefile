@@ -21,6 +21,8 @@ SEEDS ?= 2000
 FROM ?= 1
 MUSL = $(shell uname -m)-unknown-linux-musl
 IMAGE ?= localhost/prometheus-elector:dev
+# Where runs of the chaos harness are written.
+CHAOS = $(TARGET)/chaos
 # Extra arguments of demo and benchmark, e.g. `make demo ARGS=--keep`.
 ARGS ?=
 
@@ -105,6 +107,9 @@ test-cluster: ## Real Kubernetes control plane: cluster DNS alone, the label of 
 	tests/cluster/run --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector
 	tests/cluster/leader_label --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector
 	tests/cluster/chart --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector
+	tests/cluster/own --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector --jepsen $(TARGET)/debug/jepsen
+	$(TARGET)/debug/jepsen run --on control-plane --peers $(PEERS) --minutes 2 --seed 1 --out $(CHAOS)-control-plane \
+	  --nemesis node-lost --nemesis kill-both --nemesis api-down
 	$(CACHE)/venv/bin/python tests/cluster/hosts --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector
 
 image: ## A static binary, its sizes, and with docker or buildah the image around it (IMAGE=name).
@@ -113,12 +118,14 @@ image: ## A static binary, its sizes, and with docker or buildah the image aroun
 	tests/setup/image $(TARGET)/$(MUSL)/release/prometheus-elector $(IMAGE)
 
 # HOURS wins over MINUTES. A failing run is repeated with the SEED that it printed.
-CHAOS = $(TARGET)/chaos
 MINUTES ?= 10
-chaos: ## Breaks a real deployment and judges what happened: MINUTES=10, HOURS=n, SEED=n, ARGS='--members 5' (root).
-	@tests/setup/tools rust prometheus chaos
+# Where: namespaces, or a Kubernetes control-plane.
+ON ?= namespaces
+chaos: ## Breaks a real deployment and judges what happened: MINUTES=10, HOURS=n, SEED=n, ON=control-plane, ARGS='--members 5' (root).
+	@tests/setup/tools rust prometheus chaos $(if $(filter control-plane,$(ON)),cluster)
+	$(if $(filter control-plane,$(ON)),tests/cluster/peers $(PEERS))
 	cargo build --locked --workspace $(NO_SIM)
-	$(TARGET)/debug/jepsen run --minutes $(if $(HOURS),$$(($(HOURS) * 60)),$(MINUTES)) $(if $(SEED),--seed $(SEED)) \
+	$(TARGET)/debug/jepsen run --on $(ON) $(if $(filter control-plane,$(ON)),--peers $(PEERS)) --minutes $(if $(HOURS),$$(($(HOURS) * 60)),$(MINUTES)) $(if $(SEED),--seed $(SEED)) \
 	  --out $(CHAOS) $(ARGS)
 
 test-chaos: ## A minute of it, where network namespaces can be made.

@@ -24,6 +24,8 @@ const QUIET: Duration = Duration::from_secs(45);
 const LOOK_PERIOD: Duration = Duration::from_millis(250);
 /// A takeover takes less.
 const LEADER_WITHIN: Duration = Duration::from_secs(5);
+/// After a fault was healed, until what it broke is whole: a rolling update takes minutes.
+const WHOLE_WITHIN: Duration = Duration::from_secs(600);
 /// Between two ticks of a nemesis.
 const TICK_PERIOD: Duration = Duration::from_secs(1);
 
@@ -51,6 +53,9 @@ struct Active<S> {
     name: &'static str,
     nemesis: Box<dyn Nemesis<S>>,
     rng: StdRng,
+    /// It is healed, and lasts until what it broke is whole again.
+    healed: bool,
+    /// When it is to be healed; once it is, when to give up waiting.
     ends: Instant,
     ticks: Instant,
     targets: Vec<String>,
@@ -67,22 +72,25 @@ pub async fn run<S: Stage>(stage: &mut S, seed: u64, plan: &[Step]) -> Result<()
     let start = Instant::now();
     let mut active: Vec<Active<S>> = Vec::new();
     let mut steps = (1..).zip(plan).peekable();
-    loop {
-        let next_step = steps.peek().map(|(_, step)| start + step.at);
-        let next_end = active.iter().map(|fault| fault.ends).min();
-        let Some(next) = next_step.into_iter().chain(next_end).min() else { break };
+    while steps.peek().is_some() || !active.is_empty() {
         // What is due to end ends before anything begins.
-        if next > Instant::now() {
-            look(stage, &mut active, next).await?;
-        } else if let Some(due) = active.iter().position(|fault| fault.ends <= next) {
-            end(stage, active.swap_remove(due)).await;
-        } else if let Some((id, step)) = steps.next() {
-            // Installing takes time that the plan does not know: what is still under way and in the way ends first.
-            while let Some(other) = active.iter().position(|fault| in_the_way::<S>(fault.name, step.nemesis)) {
-                end(stage, active.swap_remove(other)).await;
-            }
+        end_due(stage, &mut active).await;
+        let now = Instant::now();
+        let due = steps.next_if(|(_, step)| start + step.at <= now && !active.iter().any(|fault| fault.bars(step)));
+        if let Some((id, step)) = due {
             active.extend(begin(stage, id, step).await);
+            continue;
         }
+        // Installing and recovering take time that the plan does not know: what is in the way ends first.
+        let barred = steps.peek().filter(|(_, step)| start + step.at <= now);
+        let bars = |fault: &&mut Active<S>| !fault.healed && barred.is_some_and(|(_, step)| fault.bars(step));
+        for fault in active.iter_mut().filter(bars) {
+            fault.ends = now;
+        }
+        let next_step = steps.peek().map(|(_, step)| start + step.at).filter(|at| *at > now);
+        let next_end = active.iter().map(|fault| fault.ends).min();
+        let looked = now + LOOK_PERIOD;
+        look(stage, &mut active, next_step.into_iter().chain(next_end).fold(looked, Instant::min)).await?;
     }
     stage.heal_all().await.context("heal everything at the end")?;
     recorder.note(What::Healed {});
@@ -112,11 +120,6 @@ async fn look<S: Stage>(stage: &mut S, active: &mut [Active<S>], until: Instant)
     }
 }
 
-fn in_the_way<S: Stage>(one: &str, other: &str) -> bool {
-    let traits = |name| S::find(name).map(|known| known.traits);
-    traits(one).zip(traits(other)).is_some_and(|(one, other)| one.shares(&other))
-}
-
 async fn begin<S: Stage>(stage: &mut S, id: u64, step: &Step) -> Option<Active<S>> {
     let known = S::find(step.nemesis)?;
     let (mut nemesis, mut rng) = ((known.make)(), StdRng::seed_from_u64(step.seed));
@@ -135,6 +138,7 @@ async fn begin<S: Stage>(stage: &mut S, id: u64, step: &Step) -> Option<Active<S
         name: step.nemesis,
         nemesis,
         rng,
+        healed: false,
         ends: Instant::now() + step.hold,
         ticks: Instant::now() + TICK_PERIOD,
         targets,
@@ -151,15 +155,40 @@ async fn leader(hub: &Hub, is_needed: bool) -> Option<String> {
     found.await.ok()
 }
 
-async fn end<S: Stage>(stage: &mut S, mut fault: Active<S>) {
-    let (outcome, detail) = match fault.nemesis.heal(stage).await {
-        Ok(()) => (Outcome::Installed, String::new()),
-        Err(error) => (Outcome::Indeterminate, format!("{error:#}")),
-    };
-    stage.hub().recorder.note(fault.entry(Phase::End, outcome, detail));
+/// Heals what is due to be healed, and notes the end of what is whole again.
+async fn end_due<S: Stage>(stage: &mut S, active: &mut Vec<Active<S>>) {
+    for mut fault in std::mem::take(active) {
+        if !fault.healed && fault.ends > Instant::now() {
+            active.push(fault);
+            continue;
+        }
+        let mut whole = Ok(());
+        if !fault.healed {
+            whole = fault.nemesis.heal(stage).await;
+            (fault.healed, fault.ends) = (whole.is_ok(), Instant::now() + WHOLE_WITHIN);
+        }
+        if fault.healed {
+            whole = fault.nemesis.check_whole(stage).await;
+            if whole.is_err() && fault.ends > Instant::now() {
+                active.push(fault);
+                continue;
+            }
+        }
+        let (outcome, detail) = match whole {
+            Ok(()) => (Outcome::Installed, String::new()),
+            Err(error) => (Outcome::Indeterminate, format!("{error:#}")),
+        };
+        stage.hub().recorder.note(fault.entry(Phase::End, outcome, detail));
+    }
 }
 
-impl<S> Active<S> {
+impl<S: Stage> Active<S> {
+    /// It changes something that this step changes too.
+    fn bars(&self, step: &Step) -> bool {
+        let traits = |name| S::find(name).map(|known| known.traits);
+        traits(self.name).zip(traits(step.nemesis)).is_some_and(|(one, other)| one.shares(&other))
+    }
+
     fn entry(&self, phase: Phase, outcome: Outcome, detail: String) -> What {
         let (nemesis, targets) = (self.name.to_owned(), self.targets.clone());
         What::Fault { id: self.id, nemesis, phase, outcome, targets, hit_leader: self.hit_leader, detail }

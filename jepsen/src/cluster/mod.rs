@@ -40,8 +40,6 @@ use crate::stage::Stage;
 
 /// Between two lists of the pods of a cluster that is there.
 const LIST_PERIOD: Duration = Duration::from_millis(500);
-/// A pod that comes back has another address, which the name server tells within half a minute; and images are there.
-const WHOLE_WITHIN: Duration = Duration::from_secs(240);
 
 /// Where a release is, and how it is judged.
 #[derive(Clone, Debug)]
@@ -136,14 +134,17 @@ impl Cluster {
         })
     }
 
-    /// Pods of the group at this moment.
+    /// Pods of the group at this moment. One that ends may still be there when its successor is: it comes first.
     fn group(&self) -> Vec<Pod> {
-        self.pods.get().into_iter().filter(|pod| pod.is_of(&self.options.release)).collect()
+        let mut pods: Vec<_> = self.pods.get().into_iter().filter(|pod| pod.is_of(&self.options.release)).collect();
+        pods.sort_by_key(|pod| !pod.ending);
+        pods
     }
 
-    /// Names of its pods; only of those with a Prometheus, by choice.
+    /// Names of its pods that are not about to end; only of those with a Prometheus, by choice.
     fn names(&self, with_witness: bool) -> Vec<String> {
-        self.group().into_iter().filter(|pod| with_witness || !pod.is_witness()).map(|pod| pod.name).collect()
+        let is_meant = |pod: &Pod| !pod.ending && (with_witness || !pod.is_witness());
+        self.group().into_iter().filter(is_meant).map(|pod| pod.name).collect()
     }
 
     /// The pod of this name that is not about to end.
@@ -209,13 +210,10 @@ impl Cluster {
         }
     }
 
-    /// Until every pod that there should be is ready, and all members agree who leads.
-    async fn until_whole(&mut self) -> Result<()> {
-        self.until(WHOLE_WITHIN, "the release to be whole", async |cluster| {
-            cluster.kubernetes.check_at_rest().await?;
-            cluster.hub.check_whole().await
-        })
-        .await
+    /// An error unless every pod that there should be is ready, and all members agree who leads.
+    async fn check_whole(&self) -> Result<()> {
+        self.kubernetes.check_at_rest().await?;
+        self.hub.check_whole().await
     }
 }
 
@@ -273,7 +271,8 @@ impl Stage for Cluster {
     }
 
     fn members(&self) -> Vec<Member> {
-        self.group().into_iter().map(|pod| Member { witness: pod.is_witness(), name: pod.name }).collect()
+        let members = self.group().into_iter().filter(|pod| !pod.ending);
+        members.map(|pod| Member { witness: pod.is_witness(), name: pod.name }).collect()
     }
 
     async fn versions(&self) -> Result<Vec<(String, String)>> {
@@ -311,7 +310,7 @@ impl Stage for Cluster {
             // It is in a volume that outlives its pod, so one who follows it never ends.
             if let Some(log) = pod.events.as_ref().filter(|log| log.exists() && !self.logs.contains(*log)) {
                 self.logs.insert(log.clone());
-                self.hub.follow_log(Tail::new(log, std::process::id()));
+                self.hub.follow_log(Tail::new(&pod.name, log, std::process::id()));
             }
         }
         self.hub.follow();

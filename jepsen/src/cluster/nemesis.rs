@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
+use tokio::net::TcpStream;
 
 use super::Cluster;
 use super::pods::Pod;
@@ -17,16 +18,11 @@ use crate::stage::Stage as _;
 
 /// A deletion shows at once; this is for a busy machine.
 const SEEN_WITHIN: Duration = Duration::from_secs(10);
-/// A `StatefulSet` replaces one pod after the other, each 30 s after the one before was ready (`minReadySeconds`).
-const ROLLED_WITHIN: Duration = Duration::from_secs(600);
-/// A container that has ended often waits before it starts again.
-const RESTARTED_WITHIN: Duration = Duration::from_secs(330);
 
 const PODS: &[Resource] = &[Resource::Pods];
-/// A pod that comes back is waited for, so what it needs for that must be there.
-const RETURNING: &[Resource] = &[Resource::Pods, Resource::Api, Resource::Dns];
+const BY_API: &[Resource] = &[Resource::Pods, Resource::Api];
 const RECEIVER: &[Resource] = &[Resource::Receiver];
-/// What ends by itself: the harness waits for it.
+/// What ends by itself, once the release is whole again.
 const AT_ONCE: &[(u64, u64)] = &[(500, 1_000)];
 const RECEIVER_HOLDS: &[(u64, u64)] = &[(5_000, 15_000)];
 /// Shorter than the lease of 900 ms, and longer.
@@ -35,21 +31,14 @@ const AWAY: &[(u64, u64)] = &[(20_000, 40_000)];
 
 /// What anybody may do who may change a release.
 pub const OF_CLUSTERS: &[Known<Cluster>] = &[
-    known("pod-deleted", RETURNING, AT_ONCE, 2, "a pod is deleted, ends in order and comes back", deleted),
-    known("pod-forced", RETURNING, AT_ONCE, 2, "a pod is deleted by force, at once and without a word", forced),
-    known("evicted", RETURNING, AT_ONCE, 2, "a pod is evicted, if the disruption budget allows it", evicted),
-    known("rolling-update", RETURNING, AT_ONCE, 2, "every replica is replaced, one after the other", rolled),
-    known(
-        "scale-up",
-        RETURNING,
-        &[(30_000, 40_000)],
-        2,
-        "the StatefulSet has one replica more, and then no longer",
-        up,
-    ),
+    known("pod-deleted", BY_API, AT_ONCE, 2, "a pod is deleted, ends in order and comes back", deleted),
+    known("pod-forced", BY_API, AT_ONCE, 2, "a pod is deleted by force, at once and without a word", forced),
+    known("evicted", BY_API, AT_ONCE, 2, "a pod is evicted, if the disruption budget allows it", evicted),
+    known("rolling-update", BY_API, AT_ONCE, 2, "every replica is replaced, one after the other", rolled),
+    known("scale-up", BY_API, &[(30_000, 40_000)], 2, "the StatefulSet has one replica more, and then no longer", up),
     known(
         "scale-down",
-        RETURNING,
+        BY_API,
         &[(40_000, 48_000)],
         3,
         "the StatefulSet has one replica less for so long that it is removed from the group, and then has it again",
@@ -90,7 +79,7 @@ pub const OF_NODES: &[Known<Cluster>] = &[
     known("pause-both", PODS, PAUSES, 2, "SIGSTOP and SIGCONT to both, as a frozen machine", pause_both),
     known(
         "node-lost",
-        RETURNING,
+        BY_API,
         &[(10_000, 20_000)],
         3,
         "all pods of a node vanish without a word; later somebody deletes the node, and they come up elsewhere",
@@ -171,11 +160,11 @@ fn node_lost() -> Box<dyn Nemesis<Cluster>> {
 }
 
 fn api_down() -> Box<dyn Nemesis<Cluster>> {
-    Box::new(Off { off: "stop-api", on: "start-api" })
+    Box::new(SwitchedOff { by: "stop-api", on: "start-api", port: 6443 })
 }
 
 fn coredns_down() -> Box<dyn Nemesis<Cluster>> {
-    Box::new(Off { off: "stop-dns", on: "start-dns" })
+    Box::new(SwitchedOff { by: "stop-dns", on: "start-dns", port: 53 })
 }
 
 /// One pod goes, and its `StatefulSet` makes it anew.
@@ -204,8 +193,12 @@ impl Nemesis<Cluster> for Gone {
         Ok(Begun::installed(at_ns, [victim], detail).seen(is_seen))
     }
 
-    async fn heal(&mut self, cluster: &mut Cluster) -> Result<()> {
-        cluster.until_whole().await
+    async fn heal(&mut self, _: &mut Cluster) -> Result<()> {
+        Ok(())
+    }
+
+    async fn check_whole(&mut self, cluster: &mut Cluster) -> Result<()> {
+        cluster.check_whole().await
     }
 }
 
@@ -227,11 +220,12 @@ impl Nemesis<Cluster> for Rolled {
         Ok(Begun::installed(at_ns, cluster.names(false), set.name).seen(is_seen))
     }
 
-    async fn heal(&mut self, cluster: &mut Cluster) -> Result<()> {
-        cluster
-            .until(ROLLED_WITHIN, "the update to end", async |cluster| cluster.kubernetes.check_at_rest().await)
-            .await?;
-        cluster.until_whole().await
+    async fn heal(&mut self, _: &mut Cluster) -> Result<()> {
+        Ok(())
+    }
+
+    async fn check_whole(&mut self, cluster: &mut Cluster) -> Result<()> {
+        cluster.check_whole().await
     }
 }
 
@@ -262,8 +256,11 @@ impl Nemesis<Cluster> for Scaled {
         let replicas = i32::try_from(cluster.options.members)?;
         let sets = cluster.kubernetes.sets().await?;
         let set = sets.into_iter().find(|set| !set.witness).context("there is no StatefulSet of replicas")?;
-        cluster.kubernetes.scale(&set.name, replicas).await?;
-        cluster.until_whole().await
+        cluster.kubernetes.scale(&set.name, replicas).await
+    }
+
+    async fn check_whole(&mut self, cluster: &mut Cluster) -> Result<()> {
+        cluster.check_whole().await
     }
 }
 
@@ -291,16 +288,15 @@ impl Nemesis<Cluster> for Hit {
 
     async fn heal(&mut self, cluster: &mut Cluster) -> Result<()> {
         cluster.resume_all();
-        let programs = self.programs;
-        cluster
-            .until(RESTARTED_WITHIN, "the container to start again", async |cluster| {
-                let pods = cluster.group();
-                let away = pods.iter().find(|pod| programs.iter().any(|program| pod.pid(*program).is_none()));
-                let away = away.filter(|pod| !pod.is_witness());
-                ensure!(away.is_none(), "not all programs of {} run", away.map_or("", |pod| &pod.name));
-                Ok(())
-            })
-            .await
+        Ok(())
+    }
+
+    async fn check_whole(&mut self, cluster: &mut Cluster) -> Result<()> {
+        let is_away = |pod: &Pod, program| pod.container(program).is_some_and(|container| !container.running);
+        let pods = cluster.group();
+        let away = pods.iter().find(|pod| self.programs.iter().any(|program| is_away(pod, *program)));
+        ensure!(away.is_none(), "not all programs of {} run", away.map_or("", |pod| &pod.name));
+        Ok(())
     }
 }
 
@@ -325,28 +321,52 @@ impl Nemesis<Cluster> for NodeLost {
     }
 
     async fn heal(&mut self, cluster: &mut Cluster) -> Result<()> {
-        cluster.return_node().await?;
-        cluster.until_whole().await
+        cluster.return_node().await
+    }
+
+    async fn check_whole(&mut self, cluster: &mut Cluster) -> Result<()> {
+        cluster.check_whole().await
     }
 }
 
 /// A part of the control plane is down.
-struct Off {
-    off: &'static str,
+struct SwitchedOff {
+    by: &'static str,
     on: &'static str,
+    /// Where it listens.
+    port: u16,
 }
 
 #[async_trait(?Send)]
-impl Nemesis<Cluster> for Off {
+impl Nemesis<Cluster> for SwitchedOff {
     async fn install(&mut self, cluster: &mut Cluster, _: &Aim, _: &mut StdRng) -> Result<Begun> {
         let at_ns = now_ns();
-        cluster.switch_off(self.off, self.on).await?;
-        let is_seen = self.on != "start-api" || cluster.kubernetes.version().await.is_err();
+        cluster.switch_off(self.by, self.on).await?;
+        let is_seen = TcpStream::connect((cluster.options.hub, self.port)).await.is_err();
         Ok(Begun::installed(at_ns, [], "").seen(is_seen))
     }
 
     async fn heal(&mut self, cluster: &mut Cluster) -> Result<()> {
-        cluster.switch_on(self.on).await?;
-        cluster.look()
+        cluster.switch_on(self.on).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_what_needs_the_api_server_does_not_meet_its_loss() {
+        let all = || OF_CLUSTERS.iter().chain(OF_NODES);
+        let names: BTreeSet<_> = all().map(|known| known.traits.name).collect();
+        assert_eq!(names.len(), all().count());
+        assert!(all().all(|known| known.sentence.len() > 20 && !known.traits.holds_ms.is_empty()));
+        let traits = |name: &str| all().find(|known| known.traits.name == name).map(|known| known.traits);
+        let shares = |one, other| traits(one).zip(traits(other)).is_some_and(|(one, other)| one.shares(&other));
+        assert!(
+            shares("pod-deleted", API_DOWN) && !shares("node-lost", "coredns-down") && !shares("kill-both", API_DOWN)
+        );
     }
 }

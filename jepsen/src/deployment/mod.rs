@@ -159,18 +159,17 @@ impl Deployment {
         self.hub.is_ready(name).await
     }
 
-    /// Loses packets as told from now on, on all links, and tells what probes saw: percent lost, by link.
-    pub async fn set_links(&mut self, links: Links) -> Result<BTreeMap<(End, End), u8>> {
-        self.cut_links(links)?;
-        let pods = self.pods.values().map(|pod| (End::pod(&pod.name), &pod.probe));
-        let ends: Vec<_> = std::iter::once((End::Hub, &self.hub_probe)).chain(pods).collect();
-        Ok(links::probe(&ends).await)
-    }
-
-    /// The same, and nobody looks.
-    pub fn cut_links(&mut self, links: Links) -> Result<()> {
+    /// Loses packets as told from now on, on all links.
+    pub fn set_links(&mut self, links: Links) -> Result<()> {
         self.links = links;
         self.apply_links()
+    }
+
+    /// What probes see on the links: percent lost, by link.
+    pub async fn probe_links(&self) -> BTreeMap<(End, End), u8> {
+        let pods = self.pods.values().map(|pod| (End::pod(&pod.name), &pod.probe));
+        let ends: Vec<_> = std::iter::once((End::Hub, &self.hub_probe)).chain(pods).collect();
+        links::probe(&ends).await
     }
 
     fn apply_links(&self) -> Result<()> {

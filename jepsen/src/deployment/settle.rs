@@ -61,7 +61,7 @@ impl Stage for Deployment {
     }
 
     async fn heal_all(&mut self) -> Result<()> {
-        self.set_links(Links::default()).await?;
+        self.set_links(Links::default())?;
         self.names.set_mode(Mode::Answer);
         self.names.freeze(false);
         self.names.lie(None);

@@ -34,7 +34,7 @@ impl Deployment {
             }
             pod.start(program, disk, &self.options)?;
             if let (Program::Sidecar, Some(pid)) = (program, pod.sidecar.id()) {
-                self.hub.follow_log(Tail::new(&pod.event_log(), pid));
+                self.hub.follow_log(Tail::new(name, &pod.event_log(), pid));
             }
             self.note_process(name, program, ProcessState::Started, true, String::new());
         }

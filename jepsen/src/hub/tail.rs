@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::history::{Entry, What};
 use crate::recorder::Recorder;
@@ -13,6 +13,7 @@ use crate::recorder::Recorder;
 /// The event log of one process.
 #[derive(Debug)]
 pub(crate) struct Tail {
+    member: String,
     path: PathBuf,
     pid: u32,
     /// `None`: not there yet.
@@ -22,9 +23,9 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// That of the process `pid`.
-    pub(crate) fn new(path: &Path, pid: u32) -> Self {
-        Self { path: path.into(), pid, file: None, partial: String::new() }
+    /// That of a member's process `pid`.
+    pub(crate) fn new(member: &str, path: &Path, pid: u32) -> Self {
+        Self { member: member.into(), path: path.into(), pid, file: None, partial: String::new() }
     }
 
     /// Notes the lines that have come. False once nothing can come any more.
@@ -37,7 +38,11 @@ impl Tail {
         while let Some(line) = self.line() {
             match event(&line) {
                 Ok(Entry { at_ns, what }) => recorder.note_at(at_ns, what),
-                Err(error) => recorder.say(&format!("{}: {error:#}: {line}", self.path.display())),
+                Err(error) => {
+                    recorder.say(&format!("{}: {error:#}: {line}", self.path.display()));
+                    recorder
+                        .note(What::Event { member: self.member.clone(), line: json!({"event": "lost", "lines": 1}) });
+                }
             }
         }
         is_running
@@ -75,7 +80,7 @@ mod tests {
         let (log, out) = (dir.path().join("events"), dir.path().join("history"));
         let recorder = Recorder::create(&out).unwrap();
         recorder.begin(&Run::default());
-        let mut tail = Tail::new(&log, std::process::id());
+        let mut tail = Tail::new("a", &log, std::process::id());
         assert!(tail.follow(&recorder), "no file yet");
         let mut file = File::create(&log).unwrap();
         write!(file, "{{\"at_ns\":5,\"member\":\"a\",\"event\":\"start\",\"pid\":1}}\n{{\"at_ns\":6,\"mem").unwrap();
@@ -83,13 +88,12 @@ mod tests {
         write!(file, "ber\":\"a\",\"event\":\"role\"}}\nnonsense\n").unwrap();
         tail.follow(&recorder);
         recorder.flush().unwrap();
-        let of = |entry: &Entry| (entry.at_ns, entry.what.clone());
         let event = |line| What::Event { member: "a".into(), line };
-        let expected = [
-            (5, event(serde_json::json!({"event": "start", "pid": 1}))),
-            (6, event(serde_json::json!({"event": "role"}))),
-        ];
-        assert_eq!(History::read(&out).unwrap().entries.iter().map(of).collect::<Vec<_>>(), expected);
-        assert!(!Tail::new(&log, u32::MAX).follow(&recorder), "the process is gone");
+        let expected =
+            [json!({"event": "start", "pid": 1}), json!({"event": "role"}), json!({"event": "lost", "lines": 1})];
+        let found = History::read(&out).unwrap().entries;
+        assert_eq!(found.iter().map(|entry| entry.what.clone()).collect::<Vec<_>>(), expected.map(event));
+        assert_eq!((found[0].at_ns, found[1].at_ns), (5, 6));
+        assert!(!Tail::new("a", &log, u32::MAX).follow(&recorder), "the process is gone");
     }
 }

@@ -85,6 +85,11 @@ pub trait Nemesis<S = Deployment> {
 
     /// Mends it; an error says that it may still be in force.
     async fn heal(&mut self, stage: &mut S) -> Result<()>;
+
+    /// Whether what it broke is whole again, once it is healed; until then it counts as under way. An error says what is missing.
+    async fn check_whole(&mut self, _stage: &mut S) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// A nemesis that there is.

@@ -84,25 +84,38 @@ impl Nemesis for Topology {
         let (links, targets, detail) = (self.draw)(&members, rng);
         self.members = members;
         let at_ns = now_ns();
-        let lost = deployment.set_links(links.clone()).await?;
-        let is_seen = is_in_force(&links, &lost);
-        let detail = if is_seen { detail } else { format!("{detail}; probes saw otherwise: {lost:?}") };
-        Ok(Begun::installed(at_ns, targets, detail).seen(is_seen))
+        deployment.set_links(links.clone())?;
+        Ok(in_force(Begun::installed(at_ns, targets, detail), deployment, &links).await)
     }
 
     async fn tick(&mut self, deployment: &mut Deployment, rng: &mut StdRng) -> Result<()> {
         if self.changes {
             let (links, ..) = (self.draw)(&self.members, rng);
-            deployment.set_links(links).await?;
+            deployment.set_links(links)?;
         }
         Ok(())
     }
 
     async fn heal(&mut self, deployment: &mut Deployment) -> Result<()> {
-        let lost = deployment.set_links(Links::default()).await?;
-        ensure!(is_in_force(&Links::default(), &lost), "some links are still cut: {lost:?}");
-        Ok(())
+        mend(deployment).await
     }
+}
+
+/// What was begun, if probes see these links.
+pub(super) async fn in_force(begun: Begun, deployment: &Deployment, links: &Links) -> Begun {
+    let lost = deployment.probe_links().await;
+    if is_in_force(links, &lost) {
+        return begun;
+    }
+    Begun { detail: format!("{}; probes saw otherwise: {lost:?}", begun.detail), ..begun }.seen(false)
+}
+
+/// Mends all links.
+pub(super) async fn mend(deployment: &mut Deployment) -> Result<()> {
+    deployment.set_links(Links::default())?;
+    let lost = deployment.probe_links().await;
+    ensure!(is_in_force(&Links::default(), &lost), "some links are still cut: {lost:?}");
+    Ok(())
 }
 
 /// Whether probes saw these links: what is cut loses everything, what loses some loses some in all, and the rest loses no more

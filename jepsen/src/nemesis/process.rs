@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 
-use super::{Aim, Begun, Nemesis};
+use super::{Aim, Begun, Nemesis, network};
 use crate::deployment::Deployment;
 use crate::deployment::links::{End, Links};
 use crate::deployment::pod::Program;
@@ -102,16 +102,17 @@ impl Nemesis for ForgetLease {
             links.cut(&End::pod(&leader), &End::pod(other));
             deployment.kill(other, &[Program::Sidecar])?;
         }
-        deployment.cut_links(links)?;
+        deployment.set_links(links.clone())?;
         for other in &others {
             deployment.start_programs(other, &[Program::Sidecar])?;
         }
         let words = format!("{leader} alone, SIGKILL to the others, which started again within {} ms", ms_since(at_ns));
-        Ok(Begun::installed(at_ns, std::iter::once(leader).chain(others), words))
+        let begun = Begun::installed(at_ns, std::iter::once(leader).chain(others), words);
+        Ok(network::in_force(begun, deployment, &links).await)
     }
 
     async fn heal(&mut self, deployment: &mut Deployment) -> Result<()> {
-        deployment.cut_links(Links::default())
+        network::mend(deployment).await
     }
 }
 
