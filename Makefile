@@ -100,7 +100,7 @@ deny: ## Licences, sources and bans of the dependencies.
 	$(CARGO_DENY) --locked check bans licenses sources
 	@echo "Security advisories were NOT checked here (see CONTRIBUTING.md)."
 
-test-cluster: ## Real Kubernetes control plane: cluster DNS alone, the label of the leader, the chart; hosts without Kubernetes (root, Go).
+test-cluster: ## Real Kubernetes control plane: cluster DNS alone, the label of the leader, the chart, chaos; hosts without Kubernetes (root, Go).
 	@tests/setup/tools cluster python
 	tests/cluster/peers $(PEERS)
 	cargo build --locked --workspace $(NO_SIM)

@@ -12,8 +12,9 @@ use crate::hub::TARGET_PORT;
 
 /// Where the event log lies in the sidecar's container: in the volume of the group's state.
 const EVENTS: &str = "/var/lib/prometheus-elector/events.jsonl";
-/// A member that is gone is removed sooner than by default, so that a run of minutes sees what follows.
-const REMOVAL_DELAY: &str = "-member-removal-delay=20s";
+/// A member that is gone is removed sooner than by default, so that a run of minutes sees what follows; and memory and
+/// descriptors are among the metrics.
+const ARGUMENTS: [&str; 2] = ["-member-removal-delay=20s", "-runtime-metrics"];
 
 /// The source file of every replica: the target knows them by their addresses.
 fn source(hub: Ipv4Addr) -> String {
@@ -40,7 +41,8 @@ pub fn yaml(hub: Ipv4Addr, members: usize, witness: bool) -> String {
 }
 
 fn settings(members: usize, witness: bool) -> [(&'static str, Value); 4] {
-    let arguments = [REMOVAL_DELAY.to_owned(), format!("-event-log={EVENTS}")];
+    let events = format!("-event-log={EVENTS}");
+    let arguments = [ARGUMENTS.as_slice(), &[&events]].concat();
     [
         ("replicaCount", members.into()),
         ("bootstrapExpect", (members + usize::from(witness)).into()),
@@ -59,6 +61,8 @@ mod tests {
         assert!(values.starts_with("replicaCount: 2\nbootstrapExpect: 3\n"), "{values}");
         assert!(values.contains("\nconfig:\n  follower:\n") && values.contains("\n  leader:\n"), "{values}");
         assert!(values.contains("10.244.0.1:9009/api/v1/write") && !values.contains("replica:"), "{values}");
-        assert!(values.contains(r#"witness: {"enabled":true,"extraArgs":["-member-removal-delay=20s","-event-log="#));
+        assert!(values.contains(
+            r#"witness: {"enabled":true,"extraArgs":["-member-removal-delay=20s","-runtime-metrics","-event-log="#
+        ));
     }
 }

@@ -11,7 +11,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::extract::{ConnectInfo, Query};
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse as _;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -45,11 +47,16 @@ impl Target {
         let page = async move |ConnectInfo(from): ConnectInfo<SocketAddr>,
                                Query(query): Query<HashMap<String, String>>| {
             let number = |name: &str| query.get(name).and_then(|text| text.parse::<u64>().ok());
-            let part = number("part").unwrap_or(0);
-            let id = number("replica")
-                .or_else(|| lock(&known).get(&from.ip()).copied())
-                .map(|replica| replica.saturating_mul(PARTS_MAX).saturating_add(part));
-            ([(CONTENT_TYPE, "text/plain; version=0.0.4")], page(series, &notes, id))
+            let replica = number("replica").or_else(|| lock(&known).get(&from.ip()).copied());
+            let id = match (replica, number("part")) {
+                (Some(replica), part) => Some(replica.saturating_mul(PARTS_MAX).saturating_add(part.unwrap_or(0))),
+                // Its series would be another one's for a moment.
+                (None, Some(_)) => {
+                    return (StatusCode::SERVICE_UNAVAILABLE, "this replica is not known yet\n").into_response();
+                }
+                (None, None) => None,
+            };
+            ([(CONTENT_TYPE, "text/plain; version=0.0.4")], page(series, &notes, id)).into_response()
         };
         let app = Router::new().route("/metrics", get(page));
         let (stop, stopped) = oneshot::channel::<()>();
