@@ -6,8 +6,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use test_support::cluster::Cluster;
+use test_support::cluster::{Cluster, Discovery, Options};
 use test_support::procfs::Usage;
+use test_support::sampler::Sampler;
+use test_support::sidecar::Flags;
 
 /// How long an idle member is watched.
 pub(crate) const IDLE: Duration = Duration::from_secs(20);
@@ -25,8 +27,43 @@ pub(crate) struct Idle {
     pub(crate) cpu_percent: f64,
 }
 
-/// Watches idle sidecars. The caller has stopped everything that asks them.
-pub(crate) async fn idle(cluster: &Cluster) -> Result<Idle> {
+/// Flags that make checks faster in tests than they are by default.
+const FASTER_IN_TESTS: [&str; 7] = [
+    "readiness-poll-period",
+    "healthcheck-period",
+    "healthcheck-timeout",
+    "healthcheck-success-threshold",
+    "healthcheck-failure-threshold",
+    "notify-retry-delay",
+    "dns-refresh-period",
+];
+
+/// The defaults, as most run.
+pub(crate) fn by_default(flags: &mut Flags) {
+    for name in FASTER_IN_TESTS {
+        flags.remove(name);
+    }
+    flags.set("log-level", "info");
+}
+
+/// Lets nothing ask the members: samples would be the largest part of what an idle one does.
+pub(crate) fn leave_alone(cluster: &mut Cluster) -> Result<()> {
+    cluster.sampler = Sampler::new(Duration::from_secs(1))?;
+    Ok(())
+}
+
+/// Watches an idle group at default timings.
+pub(crate) async fn idle(binary: &Path) -> Result<Idle> {
+    let options = Options { discovery: Discovery::Static, print_logs: false, ..Options::new("bench-idle", binary) };
+    let mut cluster = Cluster::start(&options.customize(|_, flags| by_default(flags))).await?;
+    cluster.wait_settled().await?;
+    leave_alone(&mut cluster)?;
+    let idle = watch(&cluster).await;
+    cluster.end();
+    idle
+}
+
+async fn watch(cluster: &Cluster) -> Result<Idle> {
     let read =
         || cluster.members.iter().map(|member| Usage::read(member.sidecar.id().context("not running")?)).collect();
     let (start, before): (_, Result<Vec<Usage>>) = (Instant::now(), read());

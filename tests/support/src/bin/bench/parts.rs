@@ -1,14 +1,13 @@
-//! What each part of an idle member costs: the group alone, with the proxy, with the gate; processor time by thread.
+//! What each part of an idle member costs: a group of one, a group of three, with the proxy, with the gate; processor time by thread.
 
 use std::path::Path;
 
 use anyhow::Result;
 use test_support::cluster::{Cluster, Discovery, GateOptions, Options};
 use test_support::procfs::{Usage, thread_cpu};
-use test_support::sampler::Sampler;
 use tokio::time::{Duration, Instant};
 
-use crate::footprint::IDLE;
+use crate::footprint::{self, IDLE};
 use crate::{mebibytes, print_table, progress, progress_end};
 
 const THREADS: [&str; 4] = ["group", "group-disk", "main", "gate-fence"];
@@ -16,23 +15,26 @@ const THREADS: [&str; 4] = ["group", "group-disk", "main", "gate-fence"];
 /// Prints the table.
 pub(crate) async fn measure(binary: &Path) -> Result<()> {
     let mut rows = Vec::new();
-    for (name, proxy, gate) in [
-        ("group and role control", false, None),
-        ("and the proxy", true, None),
-        ("and the gate", true, Some(GateOptions::STEADY)),
+    for (name, members, proxy, gate) in [
+        ("a group of one", 1, false, None),
+        ("group and role control", 3, false, None),
+        ("and the proxy", 3, true, None),
+        ("and the gate", 3, true, Some(GateOptions::STEADY)),
     ] {
         progress(&format!("idle members: {name}"));
         let options =
             Options { discovery: Discovery::Static, gate, print_logs: false, ..Options::new("bench-parts", binary) };
-        let options = options.customize(move |_, flags| {
-            flags.set("log-level", "info").set("api-proxy-enabled", proxy);
+        let options = options.members(members, members).customize(move |_, flags| {
+            footprint::by_default(flags);
+            flags.set("api-proxy-enabled", proxy).set("raft-bootstrap-expect", members);
         });
         let mut cluster = Cluster::start(&options).await?;
         let leader = cluster.wait_settled().await?;
-        // Samples would be the largest part of what an idle member does.
-        cluster.sampler = Sampler::new(Duration::from_secs(1))?;
+        footprint::leave_alone(&mut cluster)?;
         rows.push(row(&format!("{name}: leader"), &cluster, leader).await?);
-        rows.push(row(&format!("{name}: follower"), &cluster, cluster.follower(leader)?).await?);
+        if members > 1 {
+            rows.push(row(&format!("{name}: follower"), &cluster, cluster.follower(leader)?).await?);
+        }
         cluster.end();
     }
     progress_end();
