@@ -106,10 +106,12 @@ test-cluster: ## Real Kubernetes control plane: cluster DNS alone, the label of 
 	cargo build --locked --workspace $(NO_SIM)
 	tests/cluster/run --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector
 	tests/cluster/leader_label --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector
-	tests/cluster/chart --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector
-	tests/cluster/own --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector --jepsen $(TARGET)/debug/jepsen
-	$(TARGET)/debug/jepsen run --on control-plane --peers $(PEERS) --minutes 2 --seed 1 --out $(CHAOS)-control-plane \
-	  --nemesis node-lost --nemesis kill-both --nemesis api-down
+	@# The chart's updates wait most of the time: chaos fits beside them.
+	{ tests/cluster/own --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector --jepsen $(TARGET)/debug/jepsen && \
+	    $(TARGET)/debug/jepsen run --on control-plane --peers $(PEERS) --minutes 1 --seed 1 --out $(CHAOS)-control-plane \
+	      --nemesis node-lost --nemesis kill-both --nemesis api-down; } >$(CHAOS)-cluster.log 2>&1 & chaos=$$!; \
+	  tests/cluster/chart --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector || failed=1; \
+	  wait $$chaos || failed=1; cat $(CHAOS)-cluster.log; [ -z "$${failed:-}" ]
 	$(CACHE)/venv/bin/python tests/cluster/hosts --peers $(PEERS) --elector $(TARGET)/debug/prometheus-elector
 
 image: ## A static binary, its sizes, and with docker or buildah the image around it (IMAGE=name).

@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use test_support::wait::eventually;
 use tokio::time::{Instant, sleep_until};
 
-use crate::history::{Bounds, Outcome, Phase, Run, What};
+use crate::history::{Outcome, Phase, Run, What};
 use crate::hub::{Hub, SCRAPE_INTERVAL_MS};
 use crate::nemesis::{Aim, Begun, Nemesis};
 use crate::plan::Step;
@@ -43,7 +43,7 @@ async fn head(stage: &impl Stage, seed: u64, plan: &[Step]) -> Result<Run> {
         plan: named.into_iter().map(ToOwned::to_owned).collect(),
         gate: stage.has_gate(),
         scrape_interval_ms: u64::from(SCRAPE_INTERVAL_MS),
-        bounds: Bounds::default(),
+        bounds: stage.bounds(),
     })
 }
 

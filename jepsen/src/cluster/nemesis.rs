@@ -132,7 +132,7 @@ fn down() -> Box<dyn Nemesis<Cluster>> {
 }
 
 fn hit(programs: &'static [Program], kills: bool) -> Box<dyn Nemesis<Cluster>> {
-    Box::new(Hit { programs, kills })
+    Box::new(Hit { programs, kills, victim: Pod::default() })
 }
 
 fn kill_sidecar() -> Box<dyn Nemesis<Cluster>> {
@@ -268,6 +268,8 @@ impl Nemesis<Cluster> for Scaled {
 struct Hit {
     programs: &'static [Program],
     kills: bool,
+    /// The pod as it was before.
+    victim: Pod,
 }
 
 #[async_trait(?Send)]
@@ -280,6 +282,7 @@ impl Nemesis<Cluster> for Hit {
             return Ok(Begun::skipped(format!("the {} of {victim} does not run", program.name())));
         }
         let at_ns = now_ns();
+        self.victim = pod.clone();
         for &program in self.programs {
             if self.kills { cluster.kill(&pod, program)? } else { cluster.stop(&pod, program)? }
         }
@@ -292,10 +295,13 @@ impl Nemesis<Cluster> for Hit {
     }
 
     async fn check_whole(&mut self, cluster: &mut Cluster) -> Result<()> {
-        let is_away = |pod: &Pod, program| pod.container(program).is_some_and(|container| !container.running);
-        let pods = cluster.group();
-        let away = pods.iter().find(|pod| self.programs.iter().any(|program| is_away(pod, *program)));
-        ensure!(away.is_none(), "not all programs of {} run", away.map_or("", |pod| &pod.name));
+        // The last look at it may be from before its end.
+        let Some(now) = cluster.group().into_iter().find(|pod| pod.uid == self.victim.uid) else { return Ok(()) };
+        for &program in self.programs {
+            let restarts = |pod: &Pod| pod.container(program).map_or(0, |container| container.restarts);
+            let is_new = !self.kills || restarts(&now) > restarts(&self.victim);
+            ensure!(is_new && now.pid(program).is_some(), "the {} of {} does not run again", program.name(), now.name);
+        }
         Ok(())
     }
 }
