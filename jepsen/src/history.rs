@@ -55,9 +55,6 @@ pub struct Bounds {
     pub recovery_ms: u64,
     /// Largest gap of any series beyond one scrape interval.
     pub gap_slack_ms: u64,
-    /// A Prometheus that is away for less may be so without its sidecar's noticing (`healthcheck-period`).
-    #[serde(default)]
-    pub unnoticed_ms: u64,
     /// Growth of a sidecar's resident memory over the run.
     pub memory_growth_bytes: u64,
     /// Growth of its open descriptors.
@@ -66,13 +63,7 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self {
-            recovery_ms: 90_000,
-            gap_slack_ms: 3_000,
-            unnoticed_ms: 0,
-            memory_growth_bytes: 64 << 20,
-            descriptors_growth: 256,
-        }
+        Self { recovery_ms: 90_000, gap_slack_ms: 3_000, memory_growth_bytes: 64 << 20, descriptors_growth: 256 }
     }
 }
 

@@ -6,11 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use test_support::wait::eventually;
 use tokio::time::{Instant, sleep_until};
 
-use crate::history::{Outcome, Phase, Run, What};
-use crate::hub::{Hub, SCRAPE_INTERVAL_MS};
+use crate::history::{Bounds, Outcome, Phase, Run, What};
+use crate::hub::SCRAPE_INTERVAL_MS;
 use crate::nemesis::{Aim, Begun, Nemesis};
 use crate::plan::Step;
 use crate::recorder::now_ns;
@@ -43,7 +42,7 @@ async fn head(stage: &impl Stage, seed: u64, plan: &[Step]) -> Result<Run> {
         plan: named.into_iter().map(ToOwned::to_owned).collect(),
         gate: stage.has_gate(),
         scrape_interval_ms: u64::from(SCRAPE_INTERVAL_MS),
-        bounds: stage.bounds(),
+        bounds: Bounds::default(),
     })
 }
 
@@ -123,7 +122,7 @@ async fn look<S: Stage>(stage: &mut S, active: &mut [Active<S>], until: Instant)
 async fn begin<S: Stage>(stage: &mut S, id: u64, step: &Step) -> Option<Active<S>> {
     let known = S::find(step.nemesis)?;
     let (mut nemesis, mut rng) = ((known.make)(), StdRng::seed_from_u64(step.seed));
-    let aim = Aim { leader: leader(stage.hub(), step.at_leader).await, at_leader: step.at_leader };
+    let aim = Aim { leader: leader(stage, step.at_leader).await, at_leader: step.at_leader };
     let begun = nemesis.install(stage, &aim, &mut rng).await;
     let begun = begun.unwrap_or_else(|error| Begun {
         at_ns: now_ns(),
@@ -149,10 +148,12 @@ async fn begin<S: Stage>(stage: &mut S, id: u64, step: &Step) -> Option<Active<S
 }
 
 /// Who leads now. What goes for the leader waits a moment for one.
-async fn leader(hub: &Hub, is_needed: bool) -> Option<String> {
+async fn leader(stage: &mut impl Stage, is_needed: bool) -> Option<String> {
     let patience = if is_needed { LEADER_WITHIN } else { Duration::ZERO };
-    let found = eventually(patience, "a leader", async || hub.leader().await.context("nobody leads"));
-    found.await.ok()
+    let is_there = async |stage: &_| Stage::hub(stage).leader().await.map(drop).context("nobody leads");
+    // Nobody: the nemesis says what it thinks of that.
+    _ = stage.until(patience, "a leader", is_there).await;
+    stage.hub().leader().await
 }
 
 /// Heals what is due to be healed, and notes the end of what is whole again.

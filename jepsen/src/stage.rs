@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use async_trait::async_trait;
 
-use crate::history::{Bounds, Member};
+use crate::history::Member;
 use crate::hub::Hub;
 use crate::nemesis::Known;
 
@@ -31,11 +31,6 @@ pub trait Stage: Sized + 'static {
 
     /// Versions, by program.
     async fn versions(&self) -> Result<Vec<(String, String)>>;
-
-    /// What the run must hold.
-    fn bounds(&self) -> Bounds {
-        Bounds::default()
-    }
 
     /// Remote writes go through the gate.
     fn has_gate(&self) -> bool;

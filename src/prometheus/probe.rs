@@ -1,6 +1,8 @@
 //! Watches the local Prometheus: is it running, ready, healthy?
 //!
-//! Each period its address (that of the notify URL) is connected to, and the health URL is asked if there is one.
+//! Each period its address (that of the notify URL) is connected to, and the health URL is asked if there is one; and at once when
+//! a connection ends on which nothing is ever sent: one that crashes, and runs again before the next check, is seen by it. (Not
+//! with TLS: a server would note a handshake that never comes.)
 //! Readiness is polled until it was seen once, and again after Prometheus was seen gone. The thresholds are
 //! `health`'s; here is only the I/O. A probe that hangs ends with its time-out, so [`Prober::next`] always goes on.
 
@@ -36,6 +38,10 @@ pub(crate) struct Prober {
     health_url: Option<Url>,
     health_timeout: Duration,
     readiness: Option<ReadinessSettings>,
+    /// Whether `line` is wanted.
+    holds_line: bool,
+    /// The silent connection.
+    line: Option<TcpStream>,
     health: Health,
     state: PrometheusState,
     next_health: Instant,
@@ -58,6 +64,8 @@ impl Prober {
             health_timeout: health.timeout,
             state: PrometheusState { ready: readiness.is_none(), ..PrometheusState::default() },
             readiness,
+            holds_line: notify_url.scheme() == "http",
+            line: None,
             health: Health::new(health),
             next_health: now,
             next_ready: now,
@@ -82,8 +90,12 @@ impl Prober {
             sleep_until(self.next_ready).await;
             (ready, not_ready) = self.poll_readiness().await;
         } else {
-            sleep_until(self.next_health).await;
+            let is_due = self.wait_for_check().await;
             let check = self.check().await;
+            // Not after its end: whoever closes each one would be checked without a pause.
+            if self.holds_line && is_due && self.line.is_none() && check == Check::Passed {
+                self.line = self.connect().await.ok();
+            }
             self.health.observe(check);
             self.next_health = Instant::now() + self.health.pause();
         }
@@ -97,6 +109,22 @@ impl Prober {
         PrometheusState { running, ready, healthy: self.health.healthy(), not_ready, not_healthy }
     }
 
+    /// Until the next check is due, or the line ends (false): its process may have, too.
+    async fn wait_for_check(&mut self) -> bool {
+        let ended = async {
+            match &self.line {
+                // Nothing is sent, so nothing is answered.
+                Some(line) => _ = line.readable().await,
+                None => std::future::pending().await,
+            }
+        };
+        let is_due = tokio::select! { () = sleep_until(self.next_health) => true, () = ended => false };
+        if !is_due {
+            self.line = None;
+        }
+        is_due
+    }
+
     async fn poll_readiness(&mut self) -> (bool, String) {
         let Some(settings) = &self.readiness else { return (true, String::new()) };
         let result = readiness::poll(&self.client, settings).await;
@@ -105,12 +133,12 @@ impl Prober {
     }
 
     async fn check(&self) -> Check {
-        let Some(url) = &self.health_url else { return self.connect().await };
+        let Some(url) = &self.health_url else { return self.listens().await };
         // One request tells both where the two share an address.
         if address(url) == self.address {
             return self.get(url).await;
         }
-        match self.connect().await {
+        match self.listens().await {
             Check::Passed => match self.get(url).await {
                 // Something else than Prometheus is gone there: that follows the thresholds.
                 Check::Refused(why) => Check::Failed(why),
@@ -120,15 +148,19 @@ impl Prober {
         }
     }
 
-    async fn connect(&self) -> Check {
+    async fn listens(&self) -> Check {
+        self.connect().await.map_or_else(|failed| failed, |_| Check::Passed)
+    }
+
+    async fn connect(&self) -> Result<TcpStream, Check> {
         let (host, port) = &self.address;
         match timeout(self.health_timeout, TcpStream::connect((host.as_str(), *port))).await {
-            Ok(Ok(_)) => Check::Passed,
+            Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                Check::Refused(format!("nothing listens at {host}:{port}"))
+                Err(Check::Refused(format!("nothing listens at {host}:{port}")))
             }
-            Ok(Err(error)) => Check::Failed(format!("cannot connect to {host}:{port}: {error}")),
-            Err(_) => Check::Failed(format!("{host}:{port} took no connection within {:?}", self.health_timeout)),
+            Ok(Err(error)) => Err(Check::Failed(format!("cannot connect to {host}:{port}: {error}"))),
+            Err(_) => Err(Check::Failed(format!("{host}:{port} took no connection within {:?}", self.health_timeout))),
         }
     }
 
@@ -218,6 +250,48 @@ mod tests {
         let _ = server.await;
         let state = until(&mut prober(address, None, None), |state| state.running == Running::No).await;
         assert!(!state.healthy && state.not_healthy.contains("nothing listens"), "{state:?}");
+    }
+
+    /// Takes connections and keeps them, until it is aborted.
+    async fn hold(at: SocketAddr) -> (SocketAddr, JoinHandle<()>) {
+        let listener = TcpListener::bind(at).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let accept = async move {
+            let mut held = Vec::new();
+            loop {
+                held.push(listener.accept().await.unwrap());
+            }
+        };
+        (address, tokio::spawn(accept))
+    }
+
+    #[tokio::test]
+    async fn a_crash_is_seen_at_once_however_long_a_period_is() {
+        let (address, server) = hold(([127, 0, 0, 1], 0).into()).await;
+        let mut prober = prober(address, None, None);
+        until(&mut prober, |state| state.healthy).await;
+        timeout(Duration::from_millis(300), prober.next()).await.unwrap_err();
+        server.abort();
+        let _ = server.await;
+        until(&mut prober, |state| state.running == Running::No).await;
+        let (_, _server) = hold(address).await;
+        until(&mut prober, |state| state.running == Running::Yes).await;
+    }
+
+    #[tokio::test]
+    async fn connections_that_end_by_themselves_change_nothing_and_are_not_made_again_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut prober = prober(listener.local_addr().unwrap(), None, None);
+        let made = Arc::new(AtomicU16::new(0));
+        let count = made.clone();
+        tokio::spawn(async move {
+            while listener.accept().await.is_ok() {
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        until(&mut prober, |state| state.healthy).await;
+        timeout(Duration::from_millis(500), prober.next()).await.unwrap_err();
+        assert_eq!(made.load(Ordering::SeqCst), 3, "a check, the line, and a check at its end");
     }
 
     #[tokio::test]

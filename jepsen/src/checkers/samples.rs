@@ -4,8 +4,7 @@
 //! Of a gap, only this time is excused:
 //! 1. when every Prometheus was blind;
 //! 2. when the Prometheus of a member was blind that took over after the begin of the gap, and before its end was written: a new writer
-//!    cannot send what it never scraped ("cover", docs/gate.md), and tells the others that it has got past it;
-//! 3. when the Prometheus of the writer was blind that was back before its sidecar had to notice (`unnoticed_ms`).
+//!    cannot send what it never scraped ("cover", docs/gate.md), and tells the others that it has got past it.
 //!
 //! A Prometheus is blind while it does not run, is paused, or reaches no target (`CUT_OFF`); for `START_UP` and an interval after
 //! that; and for `UNSHIPPED` before, the time within which it hands to its gate what it scraped. If its disk is lost
@@ -14,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
-use super::authority::{Reign, reigns};
+use super::authority::reigns;
 use super::facts::{MS, SECOND, downtime, faults, instant, replicas, whole};
 use super::span::{Span, intersection, total, union};
 use super::{Verdict, secs};
@@ -166,7 +165,6 @@ pub fn gaps(history: &History) -> Vec<Gap<'_>> {
     let blind: Vec<_> = replicas(history).into_iter().map(|member| (member, blind(history, member))).collect();
     let all_blind = blind.iter().map(|(_, spans)| spans.clone()).reduce(|one, other| intersection(&one, &other));
     let (writers, reigns) = (writers(history), reigns(history));
-    let unnoticed: Vec<_> = reigns.iter().flat_map(|reign| unnoticed(history, reign)).collect();
     let mut gaps = Vec::new();
     for entry in &history.entries {
         let What::Series { series, times_ms, .. } = &entry.what else { continue };
@@ -176,7 +174,7 @@ pub fn gaps(history: &History) -> Vec<Gap<'_>> {
             let leaders = reigns.iter().filter(|reign| took_over.contains(&reign.span.from)).map(|reign| reign.member);
             let leaders: BTreeSet<_> = leaders.collect();
             let of_leaders = blind.iter().filter(|(member, _)| leaders.contains(member)).flat_map(|(_, spans)| spans);
-            let excused = union(all_blind.iter().flatten().chain(of_leaders).chain(&unnoticed).copied());
+            let excused = union(all_blind.iter().flatten().chain(of_leaders).copied());
             gaps.push(Gap { series, span, unexcused: total(&span.without(&excused)), by });
         }
     }
@@ -207,18 +205,6 @@ fn first_of<'a>(writers: &Writers<'a>, ms: i64) -> Option<&'a Entry> {
 }
 
 /// When the Prometheus of a member saw nothing, or what it saw is lost.
-/// When the Prometheus of who led was blind and was back before that had to be noticed.
-fn unnoticed(history: &History, reign: &Reign<'_>) -> Vec<Span> {
-    let downs = downtime(history, reign.member, "prometheus").into_iter();
-    let short = downs.filter(|down| down.overlaps(reign.span) && down.len() < history.run.bounds.unnoticed_ms * MS);
-    short.map(|down| seen_from_outside(history, down)).collect()
-}
-
-/// What of the samples is missing because a Prometheus was blind.
-fn seen_from_outside(history: &History, blind: Span) -> Span {
-    blind.widened(UNSHIPPED, START_UP + interval(history))
-}
-
 fn blind(history: &History, member: &str) -> Vec<Span> {
     let mut blind = downtime(history, member, "prometheus");
     for fault in faults(history).iter().filter(|fault| fault.touched(member)) {
@@ -229,5 +215,5 @@ fn blind(history: &History, member: &str) -> Vec<Span> {
             blind.push(Span::new(0, fault.span.from));
         }
     }
-    union(blind.into_iter().map(|span| seen_from_outside(history, span)))
+    union(blind.into_iter().map(|span| span.widened(UNSHIPPED, START_UP + interval(history))))
 }

@@ -32,7 +32,7 @@ use self::kubernetes::Kubernetes;
 pub use self::plane::Plane;
 use self::pods::{Lives, Pod, Pods, process};
 use crate::deployment::pod::Program;
-use crate::history::{Bounds, Member, ProcessState};
+use crate::history::{Member, ProcessState};
 use crate::hub::{Hub, Question, Seat, Tail, Watched};
 use crate::nemesis::Known;
 use crate::recorder::Recorder;
@@ -281,11 +281,6 @@ impl Stage for Cluster {
         let version = status["version"].as_str().context("a status without a version")?;
         let kubernetes = ("kubernetes".to_owned(), self.version.clone());
         Ok(vec![("prometheus-elector".into(), format!("prometheus-elector {version}")), kubernetes])
-    }
-
-    /// The chart leaves the checks of Prometheus at their defaults: every 5 s, and again 200 ms later.
-    fn bounds(&self) -> Bounds {
-        Bounds { unnoticed_ms: 5_200, ..Bounds::default() }
     }
 
     /// [`values::yaml`] leaves it on.

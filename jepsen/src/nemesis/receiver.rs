@@ -6,7 +6,6 @@ use anyhow::{Result, ensure};
 use async_trait::async_trait;
 use rand::rngs::StdRng;
 use test_support::receiver::behaviour::Behaviour;
-use test_support::wait::eventually;
 
 use super::{Aim, Begun, Nemesis};
 use crate::recorder::now_ns;
@@ -37,9 +36,8 @@ impl<S: Stage> Nemesis<S> for Answers {
         let before = stage.hub().receiver.count();
         let at_ns = now_ns();
         stage.hub().receiver.set(self.0.clone());
-        let receiver = &stage.hub().receiver;
-        let is_seen = eventually(REQUEST_WITHIN, "a request", async || {
-            ensure!(receiver.count() > before, "none came");
+        let is_seen = stage.until(REQUEST_WITHIN, "a request", async |stage| {
+            ensure!(stage.hub().receiver.count() > before, "none came");
             Ok(())
         });
         let is_seen = is_seen.await.is_ok();
