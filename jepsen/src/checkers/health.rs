@@ -1,24 +1,33 @@
 //! Health: no process ended that nobody ended, no log tells of a panic, and no sidecar grew.
 //!
+//! A sidecar that cannot use its disk (`WITHOUT_DISK`) ends with an error, as it should: it could not vote.
+//!
 //! Growth: the median of the last fifth of a process's life against that of the first fifth, if it was looked at often enough.
 
 use std::collections::BTreeMap;
 
+use super::facts::{Fault, SECOND, faults};
 use super::{Verdict, float};
-use crate::history::{Entry, History, ProcessState, What};
+use crate::history::{Entry, History, Ns, ProcessState, What};
 
 /// What Rust and Go write when they give up.
 const PANICS: [&str; 5] = ["panicked at", "panic:", "fatal error:", "stack overflow", "memory allocation of"];
+/// Nemeses that take the disk away from a sidecar: it is full, or the pod before still runs on it.
+const WITHOUT_DISK: [&str; 2] = ["disk-full", "pod-forced"];
+/// It ends in order, so long after: `api-shutdown-grace-delay` and what its Prometheus takes.
+const ENDS_WITHIN: Ns = 30 * SECOND;
 /// Fewer looks at a process tell nothing of its growth.
 const LOOKS_MIN: usize = 10;
 
 /// Judges.
 pub fn check(history: &History) -> Verdict {
     let mut verdict = Verdict::default();
+    let faults = faults(history);
     let mut crashes = 0;
     for entry in &history.entries {
         let What::Process { member, program, state, intended, detail } = &entry.what else { continue };
-        let is_crash = *state == ProcessState::Exited && !intended;
+        let has_disk = program != "sidecar" || !faults.iter().any(|fault| takes_disk(fault, member, entry.at_ns));
+        let is_crash = *state == ProcessState::Exited && !intended && has_disk;
         let panic = PANICS.iter().find(|words| detail.contains(**words));
         if is_crash || panic.is_some() {
             crashes += 1;
@@ -29,6 +38,11 @@ pub fn check(history: &History) -> Verdict {
     verdict.count("crashes", crashes);
     growth(history, &mut verdict);
     verdict
+}
+
+fn takes_disk(fault: &Fault<'_>, member: &str, at: Ns) -> bool {
+    let span = fault.span.widened(0, ENDS_WITHIN);
+    WITHOUT_DISK.contains(&fault.nemesis) && fault.touched(member) && (span.from..span.until).contains(&at)
 }
 
 /// Looks at one process: resident bytes, descriptors.

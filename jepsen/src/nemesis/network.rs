@@ -134,7 +134,7 @@ fn is_in_force(links: &Links, lost: &std::collections::BTreeMap<(End, End), u8>)
     exact && (lossy.is_empty() || lossy.iter().any(|seen| *seen > 0))
 }
 
-/// Cuts `some` off from the others, both ways.
+/// Cuts `some` off from the others, both ways. It hits the smaller half; both, if neither is (a pod is away just now).
 fn halves(members: &[String], some: &[String], words: &str) -> Drawn {
     let mut links = Links::default();
     for one in some {
@@ -142,7 +142,8 @@ fn halves(members: &[String], some: &[String], words: &str) -> Drawn {
             links.cut(&End::pod(one), &End::pod(other));
         }
     }
-    (links, some.to_vec(), words.into())
+    let hit = if some.len() * 2 < members.len() { some } else { members };
+    (links, hit.to_vec(), words.into())
 }
 
 /// Cuts off the largest minority, which begins with the first of `from`.
@@ -234,6 +235,13 @@ mod tests {
         assert_eq!(five.1, ["b", "c"]);
         assert_eq!(cuts(&five).len(), 12);
         assert_eq!(minority(&members(4), &members(4)).1, ["a"]);
+    }
+
+    #[test]
+    fn of_two_halves_neither_is_the_majority() {
+        let (_, hit, words) = minority(&members(2), &members(2));
+        assert_eq!((hit, words.as_str()), (members(2), "1 of 2"));
+        assert_eq!(minority(&members(3), &members(3)).1, members(1));
     }
 
     #[test]

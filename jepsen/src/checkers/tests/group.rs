@@ -2,7 +2,7 @@
 
 use crate::checkers::leaderless::{hits, percentile};
 use crate::checkers::queries::{Judgement, judged};
-use crate::checkers::{Outcome, config_matches_role, leaderless, queries, recovery};
+use crate::checkers::{Outcome, config_matches_role, health, leaderless, queries, recovery};
 use crate::history::{History, ProcessState, What};
 use crate::story::{Story, good, ns};
 
@@ -203,4 +203,22 @@ fn a_query_that_failed_late_is_no_recovery() {
         history.entries.extend(Story::new().query_failed(239.5, 239.9, "b").0.entries);
     };
     assert_eq!(recovered(failed).0, Outcome::Fail);
+}
+
+#[test]
+fn a_sidecar_without_a_disk_may_end_with_an_error() {
+    let crashes = |nemesis, target, program: &str, at| {
+        let story = Story::new().fault(1, nemesis, 10.0, 20.0, &[target], false);
+        let mut story = story.process(at, "a", program, ProcessState::Exited);
+        if let Some(What::Process { intended, .. }) = story.0.entries.last_mut().map(|entry| &mut entry.what) {
+            *intended = false;
+        }
+        let verdict = health::check(&story.end(90.0));
+        verdict.findings.iter().filter(|finding| finding.words.contains("crashed")).count()
+    };
+    assert_eq!((crashes("disk-full", "a", "sidecar", 35.0), crashes("pod-forced", "a", "sidecar", 11.0)), (0, 0));
+    assert_eq!(crashes("disk-full", "a", "sidecar", 51.0), 1, "long after");
+    assert_eq!(crashes("disk-full", "b", "sidecar", 15.0), 1, "another's disk");
+    assert_eq!(crashes("disk-full", "a", "prometheus", 15.0), 1);
+    assert_eq!(crashes("pause-both", "a", "sidecar", 15.0), 1);
 }
