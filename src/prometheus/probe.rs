@@ -290,8 +290,16 @@ mod tests {
             }
         });
         until(&mut prober, |state| state.healthy).await;
-        timeout(Duration::from_millis(500), prober.next()).await.unwrap_err();
-        assert_eq!(made.load(Ordering::SeqCst), 3, "a check, the line, and a check at its end");
+        // A check, the line, and a check at its end.
+        let three = async {
+            while made.load(Ordering::SeqCst) < 3 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let changed = async { timeout(WAIT_MAX, prober.next()).await };
+        tokio::select! { () = three => {} state = changed => panic!("{state:?}") }
+        timeout(Duration::from_millis(300), prober.next()).await.unwrap_err();
+        assert_eq!(made.load(Ordering::SeqCst), 3, "none more");
     }
 
     #[tokio::test]

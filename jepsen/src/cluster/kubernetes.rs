@@ -67,8 +67,13 @@ impl Kubernetes {
         }
     }
 
-    /// Its `StatefulSets`: names and wanted replicas. That of the witness has it in its labels.
-    pub(super) async fn sets(&self) -> Result<Vec<Set>> {
+    /// The `StatefulSet` of its replicas.
+    pub(super) async fn replicas(&self) -> Result<Set> {
+        let replicas = self.sets().await?.into_iter().find(|set| !set.witness);
+        replicas.with_context(|| format!("there is no StatefulSet of a release `{}`", self.release))
+    }
+
+    async fn sets(&self) -> Result<Vec<Set>> {
         let listed = self.sets.list(&self.of_release()).await.context("list the StatefulSets")?;
         Ok(listed.items.iter().map(set).collect())
     }

@@ -181,6 +181,12 @@ impl Cluster {
         self.call(json!({"do": "return-node", "node": node})).await
     }
 
+    /// As many replicas as at the start.
+    async fn scale_back(&self) -> Result<()> {
+        let (set, replicas) = (self.kubernetes.replicas().await?, i32::try_from(self.options.members)?);
+        if set.replicas == replicas { Ok(()) } else { self.kubernetes.scale(&set.name, replicas).await }
+    }
+
     /// SIGKILL to a program of a pod; its container starts again.
     fn kill(&mut self, pod: &Pod, program: Program) -> Result<()> {
         signal(pod, program, Signal::KILL)?;
@@ -324,12 +330,6 @@ impl Stage for Cluster {
             self.switch_on(on).await?;
         }
         self.return_node().await?;
-        let replicas = i32::try_from(self.options.members)?;
-        for set in self.kubernetes.sets().await? {
-            if !set.witness && set.replicas != replicas {
-                self.kubernetes.scale(&set.name, replicas).await?;
-            }
-        }
-        Ok(())
+        self.scale_back().await
     }
 }

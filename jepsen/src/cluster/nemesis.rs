@@ -202,14 +202,13 @@ impl Nemesis<Cluster> for Gone {
     }
 }
 
-/// A rolling update of the replicas, or of the witness.
+/// A rolling update of the replicas.
 struct Rolled;
 
 #[async_trait(?Send)]
 impl Nemesis<Cluster> for Rolled {
     async fn install(&mut self, cluster: &mut Cluster, _: &Aim, rng: &mut StdRng) -> Result<Begun> {
-        let sets = cluster.kubernetes.sets().await?;
-        let set = sets.into_iter().find(|set| !set.witness).context("there is no StatefulSet of replicas")?;
+        let set = cluster.kubernetes.replicas().await?;
         let at_ns = now_ns();
         cluster.kubernetes.roll(&set.name, &rng.random::<u64>().to_string()).await?;
         let is_seen = cluster.until(SEEN_WITHIN, "the update to begin", async |cluster| {
@@ -237,8 +236,7 @@ struct Scaled {
 #[async_trait(?Send)]
 impl Nemesis<Cluster> for Scaled {
     async fn install(&mut self, cluster: &mut Cluster, _: &Aim, _: &mut StdRng) -> Result<Begun> {
-        let sets = cluster.kubernetes.sets().await?;
-        let set = sets.into_iter().find(|set| !set.witness).context("there is no StatefulSet of replicas")?;
+        let set = cluster.kubernetes.replicas().await?;
         let (from, to) = (set.replicas, set.replicas + self.by);
         let member = format!("{}-{}", set.name, from.max(to) - 1);
         let at_ns = now_ns();
@@ -253,10 +251,7 @@ impl Nemesis<Cluster> for Scaled {
     }
 
     async fn heal(&mut self, cluster: &mut Cluster) -> Result<()> {
-        let replicas = i32::try_from(cluster.options.members)?;
-        let sets = cluster.kubernetes.sets().await?;
-        let set = sets.into_iter().find(|set| !set.witness).context("there is no StatefulSet of replicas")?;
-        cluster.kubernetes.scale(&set.name, replicas).await
+        cluster.scale_back().await
     }
 
     async fn check_whole(&mut self, cluster: &mut Cluster) -> Result<()> {

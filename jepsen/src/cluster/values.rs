@@ -2,13 +2,11 @@
 //! event logs.
 
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 
 use serde_json::{Value, json};
-use test_support::source::SourceSpec;
 
 use crate::deployment::options;
-use crate::hub::TARGET_PORT;
 
 /// Where the event log lies in the sidecar's container: in the volume of the group's state.
 const EVENTS: &str = "/var/lib/prometheus-elector/events.jsonl";
@@ -18,11 +16,10 @@ const ARGUMENTS: [&str; 2] = ["-member-removal-delay=20s", "-runtime-metrics"];
 
 /// The source file of every replica: the target knows them by their addresses.
 fn source(hub: Ipv4Addr) -> String {
-    let mut spec: SourceSpec = options::source("any", 0, hub);
+    let mut spec = options::source("any", 0, hub);
     if let Some(gated) = &mut spec.gated {
         gated.replica = None;
     }
-    spec.target = SocketAddr::from((hub, TARGET_PORT));
     spec.render()
 }
 
