@@ -37,10 +37,12 @@ pub fn yaml(hub: Ipv4Addr, members: usize, witness: bool) -> String {
     yaml
 }
 
-fn settings(members: usize, witness: bool) -> [(&'static str, Value); 4] {
+fn settings(members: usize, witness: bool) -> [(&'static str, Value); 5] {
     let events = format!("-event-log={EVENTS}");
     let arguments = [ARGUMENTS.as_slice(), &[&events]].concat();
     [
+        // Short names: the report has them in its margin.
+        ("fullnameOverride", "prom".into()),
         ("replicaCount", members.into()),
         ("bootstrapExpect", (members + usize::from(witness)).into()),
         ("elector", json!({"extraArgs": arguments})),
@@ -55,7 +57,7 @@ mod tests {
     #[test]
     fn replicas_are_told_apart_by_their_addresses_only() {
         let values = yaml(Ipv4Addr::new(10, 244, 0, 1), 2, true);
-        assert!(values.starts_with("replicaCount: 2\nbootstrapExpect: 3\n"), "{values}");
+        assert!(values.contains("\nreplicaCount: 2\nbootstrapExpect: 3\n"), "{values}");
         assert!(values.contains("\nconfig:\n  follower:\n") && values.contains("\n  leader:\n"), "{values}");
         assert!(values.contains("10.244.0.1:9009/api/v1/write") && !values.contains("replica:"), "{values}");
         assert!(values.contains(
