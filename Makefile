@@ -127,8 +127,8 @@ chaos: ## Breaks a real deployment and judges what happened: MINUTES=10, HOURS=n
 	@tests/setup/tools rust prometheus chaos $(if $(filter control-plane,$(ON)),cluster)
 	$(if $(filter control-plane,$(ON)),tests/cluster/peers $(PEERS))
 	cargo build --locked --workspace $(NO_SIM)
-	$(TARGET)/debug/jepsen run --on $(ON) $(if $(filter control-plane,$(ON)),--peers $(PEERS)) --minutes $(if $(HOURS),$$(($(HOURS) * 60)),$(MINUTES)) $(if $(SEED),--seed $(SEED)) \
-	  --out $(CHAOS) $(ARGS)
+	$(TARGET)/debug/jepsen run --on $(ON) $(if $(filter control-plane,$(ON)),--peers $(PEERS)) \
+	  --minutes $(if $(HOURS),$$(($(HOURS) * 60)),$(MINUTES)) $(if $(SEED),--seed $(SEED)) --out $(CHAOS) $(ARGS)
 
 test-chaos: ## A minute of it, where network namespaces can be made.
 	@if [ "$$(id -u)" = 0 ] && unshare --net true 2>/dev/null; then \

@@ -150,10 +150,9 @@ async fn begin<S: Stage>(stage: &mut S, id: u64, step: &Step) -> Option<Active<S
 /// Who leads now. What goes for the leader waits a moment for one.
 async fn leader(stage: &mut impl Stage, is_needed: bool) -> Option<String> {
     let patience = if is_needed { LEADER_WITHIN } else { Duration::ZERO };
-    let is_there = async |stage: &_| Stage::hub(stage).leader().await.map(drop).context("nobody leads");
+    let found = async |stage: &_| Stage::hub(stage).leader().await.context("nobody leads");
     // Nobody: the nemesis says what it thinks of that.
-    _ = stage.until(patience, "a leader", is_there).await;
-    stage.hub().leader().await
+    stage.until(patience, "a leader", found).await.ok()
 }
 
 /// Heals what is due to be healed, and notes the end of what is whole again.

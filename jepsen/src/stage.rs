@@ -41,16 +41,16 @@ pub trait Stage: Sized + 'static {
     /// Ends whatever a nemesis may have left: afterwards nothing is broken by the harness.
     async fn heal_all(&mut self) -> Result<()>;
 
-    /// Looks on until something holds.
-    async fn until<H>(&mut self, within: Duration, what: &str, holds: H) -> Result<()>
+    /// Looks on until something holds, or is there.
+    async fn until<T, H>(&mut self, within: Duration, what: &str, holds: H) -> Result<T>
     where
-        H: AsyncFn(&Self) -> Result<()>,
+        H: AsyncFn(&Self) -> Result<T>,
     {
         let start = Instant::now();
         loop {
             self.look()?;
             match holds(self).await {
-                Ok(()) => return Ok(()),
+                Ok(there) => return Ok(there),
                 Err(error) if start.elapsed() > within => {
                     return Err(error.context(format!("waited {} s for {what}", within.as_secs())));
                 }

@@ -1,6 +1,6 @@
 //! Health: no process ended that nobody ended, no log tells of a panic, and no sidecar grew.
 //!
-//! A sidecar that cannot use its disk (`WITHOUT_DISK`) ends with an error, as it should: it could not vote.
+//! A sidecar that cannot use its disk (`WITHOUT_DISK`) ends with an error (1), as it should: it could not vote.
 //!
 //! Growth: the median of the last fifth of a process's life against that of the first fifth, if it was looked at often enough.
 
@@ -14,6 +14,8 @@ use crate::history::{Entry, History, Ns, ProcessState, What};
 const PANICS: [&str; 5] = ["panicked at", "panic:", "fatal error:", "stack overflow", "memory allocation of"];
 /// Nemeses that take the disk away from a sidecar: it is full, or the pod before still runs on it.
 const WITHOUT_DISK: [&str; 2] = ["disk-full", "pod-forced"];
+/// How the end of a process is told that has given up, and said why.
+const AN_ERROR: &str = "exit status: 1";
 /// It ends in order, so long after: `api-shutdown-grace-delay` and what its Prometheus takes.
 const ENDS_WITHIN: Ns = 30 * SECOND;
 /// Fewer looks at a process tell nothing of its growth.
@@ -26,8 +28,9 @@ pub fn check(history: &History) -> Verdict {
     let mut crashes = 0;
     for entry in &history.entries {
         let What::Process { member, program, state, intended, detail } = &entry.what else { continue };
-        let has_disk = program != "sidecar" || !faults.iter().any(|fault| takes_disk(fault, member, entry.at_ns));
-        let is_crash = *state == ProcessState::Exited && !intended && has_disk;
+        let gives_up = program == "sidecar" && detail.split(';').next() == Some(AN_ERROR);
+        let is_excused = gives_up && faults.iter().any(|fault| takes_disk(fault, member, entry.at_ns));
+        let is_crash = *state == ProcessState::Exited && !intended && !is_excused;
         let panic = PANICS.iter().find(|words| detail.contains(**words));
         if is_crash || panic.is_some() {
             crashes += 1;

@@ -9,15 +9,15 @@ use clap::{Args, ValueEnum};
 use test_support::prometheus::Executable;
 
 use crate::cluster::nemesis::{API_DOWN, OF_CLUSTERS, OF_NODES};
-use crate::cluster::{self, Cluster, Plane};
+use crate::cluster::{self, Plane};
 use crate::deployment::options::Options;
 use crate::nemesis::{self, Known};
 use crate::plan::{Resource, Step, Traits, plan};
 
 /// What plays a control plane and its nodes.
 const HARNESS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/cluster/harness");
-/// Where `make` builds the programs of Kubernetes, below the home directory.
-const PEERS: &str = ".cache/prometheus-elector/peers";
+/// Where `make` builds the programs of Kubernetes, in the cache.
+const PEERS: &str = "prometheus-elector/peers";
 /// Where distributions put the library.
 const FAKETIME: [&str; 3] = [
     "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
@@ -37,15 +37,20 @@ pub(super) enum Place {
 }
 
 impl Place {
-    /// What can be done to members there.
-    pub(super) fn nemeses(self) -> Vec<(Traits, &'static str)> {
-        let of_cluster = |known: &Known<Cluster>| (known.traits, known.sentence);
-        match self {
-            Self::Namespaces => nemesis::ALL.iter().map(|known| (known.traits, known.sentence)).collect(),
-            Self::ControlPlane => OF_CLUSTERS.iter().chain(OF_NODES).map(of_cluster).collect(),
-            Self::Cluster => OF_CLUSTERS.iter().map(of_cluster).collect(),
-        }
+    /// What the plan knows of the nemeses there.
+    fn nemeses(self) -> Vec<Traits> {
+        let known = match self {
+            Self::Namespaces => described(nemesis::ALL),
+            Self::ControlPlane => [described(OF_CLUSTERS), described(OF_NODES)].concat(),
+            Self::Cluster => described(OF_CLUSTERS),
+        };
+        known.into_iter().map(|(traits, _)| traits).collect()
     }
+}
+
+/// Traits and sentences of nemeses of any stage.
+pub(super) fn described<S>(known: &[Known<S>]) -> Vec<(Traits, &'static str)> {
+    known.iter().map(|known| (known.traits, known.sentence)).collect()
 }
 
 #[derive(Clone, Debug, Args)]
@@ -141,7 +146,7 @@ impl RunArguments {
     pub(super) fn plane(&self) -> Result<Plane> {
         let peers = match &self.peers {
             Some(peers) => absolute(peers)?,
-            None => PathBuf::from(std::env::var("HOME").context("--peers: no $HOME")?).join(PEERS),
+            None => cache()?.join(PEERS),
         };
         ensure!(peers.join("kube-apiserver").is_file(), "--peers {}: run tests/cluster/peers on it", peers.display());
         let nodes = usize::from(self.members) + usize::from(self.witness) + 1;
@@ -185,7 +190,7 @@ impl RunArguments {
     }
 
     pub(super) fn plan(&self, seed: u64) -> Result<Vec<Step>> {
-        let there: Vec<Traits> = self.on.nemeses().into_iter().map(|(traits, _)| traits).collect();
+        let there = self.on.nemeses();
         let mut chosen = Vec::new();
         for name in &self.nemeses {
             let named = there.iter().find(|traits| traits.name == name);
@@ -214,6 +219,12 @@ impl RunArguments {
         }
         Ok(steps)
     }
+}
+
+/// As the Makefile finds it.
+fn cache() -> Result<PathBuf> {
+    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
+    std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home).context("--peers: there is no $HOME")
 }
 
 /// Programs are started elsewhere, so a relative path would lead nowhere.
@@ -272,7 +283,7 @@ mod tests {
             let steps = run(line).unwrap().plan(1).unwrap();
             steps.into_iter().map(|step| step.nemesis).collect::<std::collections::BTreeSet<_>>()
         };
-        let all = |place: Place| place.nemeses().into_iter().map(|(traits, _)| traits.name).collect();
+        let all = |place: Place| place.nemeses().into_iter().map(|traits| traits.name).collect();
         assert_eq!(names("--on control-plane --minutes 30"), all(Place::ControlPlane));
         assert_eq!(names("--on cluster --hub 10.0.0.9 --minutes 30"), all(Place::Cluster));
         assert!(run("--on cluster").is_err(), "without --hub nobody could reach us");

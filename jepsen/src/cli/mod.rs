@@ -9,11 +9,13 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::arguments::{Place, RunArguments, absolute};
+use self::arguments::{Place, RunArguments, absolute, described};
 use crate::checkers::{Outcome, judge, overall};
+use crate::cluster::nemesis::{OF_CLUSTERS, OF_NODES};
 use crate::cluster::{Cluster, Plane, values};
 use crate::deployment::Deployment;
 use crate::history::History;
+use crate::nemesis;
 use crate::plan::Step;
 use crate::recorder::Recorder;
 use crate::stage::Stage;
@@ -59,12 +61,13 @@ enum Command {
 pub fn main(arguments: Arguments) -> Result<Outcome> {
     match arguments.command {
         Command::List => {
-            for (place, words) in [
-                (Place::Namespaces, "On namespaces:"),
-                (Place::ControlPlane, "On a control plane; in a cluster those up to receiver-slow:"),
+            for (words, known) in [
+                ("On namespaces:", described(nemesis::ALL)),
+                ("On a control plane and in a cluster:", described(OF_CLUSTERS)),
+                ("On a control plane only:", described(OF_NODES)),
             ] {
                 println!("{words}");
-                for (traits, sentence) in place.nemeses() {
+                for (traits, sentence) in known {
                     println!("  {:<18}{sentence}", traits.name);
                 }
             }

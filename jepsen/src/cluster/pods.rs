@@ -114,7 +114,7 @@ impl Lives {
             if !lives && !life.taken {
                 let intended = pod.is_none_or(|pod| pod.ending);
                 let code = container.and_then(|container| container.code);
-                let detail = code.map_or_else(|| "gone".into(), |code| format!("it ended with {code}"));
+                let detail = code.map_or_else(|| "gone".into(), |code| format!("exit status: {code}"));
                 noted.push(process(&life.member, name, ProcessState::Exited, intended, detail));
             }
             lives

@@ -21,7 +21,6 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use serde_json::Value;
 
 use self::links::{End, Links, Probe};
 use self::names::Names;
@@ -147,16 +146,6 @@ impl Deployment {
     fn seat(&self, name: &str) {
         let seat = |pod: &Pod| Seat { address: pod.address(), sidecar: pod.sidecar.id(), witness: pod.witness };
         self.hub.seat(name, self.pods.get(name).map(seat));
-    }
-
-    /// The status of a member.
-    pub async fn status(&self, name: &str) -> Result<Value> {
-        self.hub.status(name).await
-    }
-
-    /// Whether a member says that it is ready.
-    pub async fn is_ready(&self, name: &str) -> bool {
-        self.hub.is_ready(name).await
     }
 
     /// Loses packets as told from now on, on all links.

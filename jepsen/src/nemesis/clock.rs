@@ -64,7 +64,7 @@ fn set(deployment: &mut Deployment, victim: &str, seconds: i64) -> Result<()> {
 /// not go back with the clock.)
 async fn see(deployment: &mut Deployment, victim: &str, seconds: i64) -> Result<()> {
     eventually(SEEN_WITHIN, "the wall clock to jump", async || {
-        let status = deployment.status(victim).await?;
+        let status = deployment.hub.status(victim).await?;
         let off = offset(&status, SystemTime::now()).context("a status without `at_unix_ms`")?;
         ensure!((off - seconds).abs() <= SLACK_S, "its clock is off by {off} s");
         Ok(())

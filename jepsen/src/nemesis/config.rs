@@ -73,7 +73,7 @@ impl Nemesis for Broken {
         let replicas = deployment.replicas();
         let said = eventually(NOTICED_WITHIN, "a member to report it", async || {
             for name in &replicas {
-                if deployment.status(name).await.is_ok_and(|status| error(&status).is_some()) {
+                if deployment.hub.status(name).await.is_ok_and(|status| error(&status).is_some()) {
                     return Ok(());
                 }
             }
@@ -88,7 +88,7 @@ impl Nemesis for Broken {
         let replicas = deployment.replicas();
         eventually(NOTICED_WITHIN, "a member to accept the mended file", async || {
             for name in &replicas {
-                if let Ok(status) = deployment.status(name).await {
+                if let Ok(status) = deployment.hub.status(name).await {
                     ensure!(error(&status).is_none(), "{name} still reports {}", error(&status).context("nothing")?);
                     return Ok(());
                 }

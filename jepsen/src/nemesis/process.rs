@@ -155,7 +155,7 @@ impl Nemesis for Rolling {
                 deployment.start_programs(&name, &Program::BOTH)?;
                 self.now = Some((name, State::Starting));
             }
-            State::Starting if deployment.is_ready(&name).await => self.next(deployment)?,
+            State::Starting if deployment.hub.is_ready(&name).await => self.next(deployment)?,
             _ => {}
         }
         Ok(())

@@ -207,18 +207,22 @@ fn a_query_that_failed_late_is_no_recovery() {
 
 #[test]
 fn a_sidecar_without_a_disk_may_end_with_an_error() {
-    let crashes = |nemesis, target, program: &str, at| {
+    let ends = |nemesis, target, program: &str, at, how: &str| {
         let story = Story::new().fault(1, nemesis, 10.0, 20.0, &[target], false);
         let mut story = story.process(at, "a", program, ProcessState::Exited);
-        if let Some(What::Process { intended, .. }) = story.0.entries.last_mut().map(|entry| &mut entry.what) {
-            *intended = false;
+        if let Some(What::Process { intended, detail, .. }) = story.0.entries.last_mut().map(|entry| &mut entry.what) {
+            (*intended, *detail) = (false, how.to_owned());
         }
         let verdict = health::check(&story.end(90.0));
         verdict.findings.iter().filter(|finding| finding.words.contains("crashed")).count()
     };
+    let crashes = |nemesis, target, program, at| ends(nemesis, target, program, at, "exit status: 1; no space left");
     assert_eq!((crashes("disk-full", "a", "sidecar", 35.0), crashes("pod-forced", "a", "sidecar", 11.0)), (0, 0));
     assert_eq!(crashes("disk-full", "a", "sidecar", 51.0), 1, "long after");
     assert_eq!(crashes("disk-full", "b", "sidecar", 15.0), 1, "another's disk");
     assert_eq!(crashes("disk-full", "a", "prometheus", 15.0), 1);
     assert_eq!(crashes("pause-both", "a", "sidecar", 15.0), 1);
+    for how in ["signal: 11 (SIGSEGV)", "exit status: 101; no space left", "exit status: 139"] {
+        assert_eq!(ends("disk-full", "a", "sidecar", 15.0, how), 1, "{how}");
+    }
 }
