@@ -43,6 +43,8 @@ pub(crate) enum Running {
     Unknown,
     /// Its address takes connections.
     Yes,
+    /// The same, and it says that it ends, or has started again: it answers no query, and loads nothing that it is told to.
+    Ending,
     /// Nothing listens at its address.
     No,
 }

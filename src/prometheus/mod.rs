@@ -5,7 +5,9 @@ pub mod client;
 pub mod file;
 pub(crate) mod health;
 pub(crate) mod probe;
-mod readiness;
+#[cfg(test)]
+mod probe_tests;
+pub(crate) mod readiness;
 pub(crate) mod reload;
 pub mod running;
 pub(crate) mod watch;

@@ -23,12 +23,13 @@ use tracing::debug;
 use super::body::{Outbound, Passed, Supply};
 use super::hold::{HELD_MAX, Held, Patience, Places, Shown};
 use super::metrics::Answered;
-use super::retry::{Failure, READ_BODY_BYTES_MAX, Tries, Verdict, is_read, says_not_ready, verdict};
+use super::retry::{Failure, READ_BODY_BYTES_MAX, Tries, Verdict, is_read, verdict};
 use super::route::HoldReason;
 use super::routes::{Destination, Means, Reach, Routes, moved_away};
 use super::upstream::{Lease, SendError, pools};
 use super::{ProxyError, ProxyMetrics, ProxySettings, headers};
 use crate::prometheus::access::Accesses;
+use crate::prometheus::readiness::says_not_ready;
 
 /// Sends requests to the leader's Prometheus. Cheap to clone.
 #[derive(Clone)]

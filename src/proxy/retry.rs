@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, Method, StatusCode};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Method};
 
 /// Largest body of a read that is kept for sending again; a larger one is streamed, once. Grafana's longest queries
 /// are a few KiB.
@@ -22,9 +22,6 @@ pub(super) const SENDS_MAX: u32 = 4;
 pub(super) const PAUSE_MIN: Duration = Duration::from_millis(50);
 /// See [`PAUSE_MIN`].
 pub(super) const PAUSE_MAX: Duration = Duration::from_millis(400);
-
-/// Length of `Service Unavailable`.
-const NOT_READY_LENGTH: &[u8] = b"19";
 
 /// How an attempt ended without a response head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,14 +93,6 @@ pub(super) fn verdict(failure: Failure, read: bool, tries: Tries) -> Verdict {
             Verdict::GiveUp
         }
     }
-}
-
-/// Whether a response is what Prometheus answers to everything while it starts or stops (`testReady` in its `web.go`). A
-/// query's own 503 (a time-out) is JSON.
-pub(super) fn says_not_ready(status: StatusCode, headers: &HeaderMap) -> bool {
-    let is_text = || headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/plain"));
-    let is_short = || headers.get(CONTENT_LENGTH).is_some_and(|value| value.as_bytes() == NOT_READY_LENGTH);
-    status == StatusCode::SERVICE_UNAVAILABLE && is_text() && is_short()
 }
 
 /// Whether the request is a read. Remote read (`/api/v1/read`) is none here: it is no form, and its answer streams.

@@ -129,7 +129,8 @@ impl RoleController {
     /// `demote_timeout` over), leadership handed over if this member led and another one can take it. The group must
     /// run on until this returns, and be answered within a bound of the caller's.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { mut runner, mut prober, mut source, renderer, output } = self;
+        let Self { mut runner, prober, mut source, renderer, output } = self;
+        let mut prober = prober.hurry_at(shutdown.clone());
         let events = runner.events();
         runner.spawn(async move { while events.send(Event::Prometheus(prober.next().await)).await.is_ok() {} });
         let events = runner.events();

@@ -165,7 +165,9 @@ fn ability(state: &State) -> Eligibility {
     if prometheus.running == Running::No {
         return because("Prometheus does not run", &prometheus.not_healthy);
     }
-    if !prometheus.ready {
+    // One that ends and is the only one that has what the remote lacks is worth waiting for; else the handover is due.
+    let flushes_for_all = state.ends() && (state.awaits_cover() || (state.leaving.is_some() && state.leads()));
+    if !prometheus.ready && !flushes_for_all {
         return because("Prometheus is not ready", &prometheus.not_ready);
     }
     if !prometheus.healthy {

@@ -255,6 +255,11 @@ impl State {
         }
     }
 
+    /// Whether Prometheus answers nothing any more. It may flush yet, for as long as it takes.
+    pub(super) fn ends(&self) -> bool {
+        self.prometheus.running == Running::Ending
+    }
+
     /// Whether a handover would lose something that waiting could save.
     pub(super) fn awaits_cover(&self) -> bool {
         let flushes = self.prometheus.running != Running::No;
@@ -266,12 +271,14 @@ impl State {
         self.wanted.is_some_and(|wanted| self.applied.is_some_and(|applied| applied.hash == wanted.hash))
     }
 
-    /// Whether Prometheus does not run with a leader's overrides, or will not when it comes up.
+    /// Whether Prometheus does not run with a leader's overrides, or will not when it comes up, or can do no harm with them.
     pub(super) fn demoted(&self) -> bool {
         let Some(config) = &self.config else { return true };
         let follower = config.target(Role::Follower).hash;
         let told = self.applied.is_some_and(|applied| applied.hash == follower);
-        self.file == Some(follower) && (told || self.prometheus.running == Running::No)
+        // What it still sends through the gate goes no further without authority; only the rest could disturb the next writer.
+        let is_harmless = self.prometheus.running == Running::No || (self.ends() && self.cover.matters);
+        self.file == Some(follower) && (told || is_harmless)
     }
 
     /// When time alone asks for a step: authority ends, a retry is due, or a handover has waited long enough.

@@ -182,16 +182,17 @@ fn obey_cordon(state: &mut State, now: Now) {
 
 fn take_prometheus(state: &mut State, prometheus: PrometheusState) {
     let was = std::mem::replace(&mut state.prometheus, prometheus).running;
-    match (was, state.prometheus.running) {
-        // Also when it was not seen to be back: a reload that it accepted meanwhile is as void.
-        (_, Running::No) => {
-            state.applied = None;
-            if let Some(reloading) = &mut state.reloading {
-                reloading.stale = true;
-            }
+    let is = state.prometheus.running;
+    // Also when it was not seen to be back: a reload that it accepted meanwhile is as void. And whoever ended and does not any
+    // more is another process.
+    if is == Running::No || (was == Running::Ending && is == Running::Yes) {
+        state.applied = None;
+        if let Some(reloading) = &mut state.reloading {
+            reloading.stale = true;
         }
-        (Running::Unknown | Running::No, Running::Yes) => state.retry = Retry::default(),
-        _ => {}
+    }
+    if was != Running::Yes && is == Running::Yes {
+        state.retry = Retry::default();
     }
 }
 

@@ -57,6 +57,47 @@ fn a_shutdown_waits_until_the_own_prometheus_has_flushed_everything() {
     );
 }
 
+/// With the remote away it flushes for a minute, and loads nothing meanwhile.
+#[test]
+fn a_prometheus_that_ends_is_not_waited_for_once_somebody_could_take_over() {
+    leader_of_the_uncovered().run(
+        "
+        shutdown     => tell yes (leads until a member could take over without a gap)
+        ends         => -
+        wait 7999    => -
+        others yes   => write F1, tell yes (leads until the follower configuration is in force)
+        wrote ok     => reload F1, hand over (the sidecar shuts down), tell yes (Prometheus is ready and healthy)
+        ",
+    );
+}
+
+#[test]
+fn a_leader_whose_prometheus_ends_alone_can_do_its_work_until_somebody_could_take_over_without_a_gap() {
+    leader_of_the_uncovered().run(
+        "
+        ends       => -
+        others yes => tell no (Prometheus is not ready: it ends)
+        ",
+    );
+}
+
+/// Its Prometheus writes to the remote itself, and would go on beside the next leader's.
+#[test]
+fn without_a_gate_a_prometheus_that_ends_is_waited_for() {
+    let mut leader = leader();
+    leader.run(
+        "
+        authority forever => -
+        others eligible   => -
+        shutdown          => write F1, tell yes (leads until the follower configuration is in force)
+        ends              => -
+        wrote ok          => reload F1
+        wait 4999         => -
+        down              => hand over (the sidecar shuts down), tell no (Prometheus does not run: nothing listens)
+        ",
+    );
+}
+
 #[test]
 fn leadership_that_is_lost_meanwhile_ends_the_wait() {
     leader_of_the_uncovered().run(

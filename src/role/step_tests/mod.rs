@@ -139,6 +139,7 @@ impl Scenario {
             "up" => prometheus(Running::Yes, "", ""),
             "not-ready" => prometheus(Running::Yes, "503", ""),
             "unhealthy" => prometheus(Running::Yes, "", "503"),
+            "ends" => prometheus(Running::Ending, "it ends", ""),
             "down" => prometheus(Running::No, "", "nothing listens"),
             "source" if words[1] == "invalid" => Event::Source(Err("line 3: bad".to_owned())),
             "source" => Event::Source(Ok(config(words[1]))),

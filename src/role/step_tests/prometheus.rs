@@ -246,6 +246,16 @@ mod crash_and_health {
     }
 
     #[test]
+    fn whoever_has_ended_and_is_ready_is_another_process() {
+        follower().run(
+            "
+            ends => tell no (Prometheus is not ready: it ends)
+            up   => reload F1, tell yes (Prometheus is ready and healthy)
+            ",
+        );
+    }
+
+    #[test]
     fn unhealthy_or_not_ready_is_told_to_the_group_and_changes_no_configuration() {
         leader().run(
             "

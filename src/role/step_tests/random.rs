@@ -25,6 +25,8 @@ enum Op {
     Read,
     /// The reload ends.
     Reloaded(bool),
+    /// Prometheus is told to end, and takes its time.
+    End,
     Crash,
     Restart,
     /// The prober finds out.
@@ -48,6 +50,7 @@ fn op() -> impl Strategy<Value = Op> {
         6 => Just(Op::Wrote),
         4 => Just(Op::Read),
         6 => prop::bool::weighted(0.7).prop_map(Op::Reloaded),
+        1 => Just(Op::End),
         1 => Just(Op::Crash),
         2 => Just(Op::Restart),
         3 => Just(Op::Probe),
@@ -59,6 +62,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 /// The true world beside what role control believes.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct World {
     scenario: Scenario,
     file: Content,
@@ -68,6 +72,8 @@ struct World {
     read: Option<Content>,
     /// Prometheus has crashed since the reload in flight began: its connection is gone.
     broken: bool,
+    /// Prometheus ends: it loads nothing any more.
+    ending: bool,
     /// Prometheus has crashed or restarted and the prober does not know yet.
     unseen: bool,
     /// The outcome of the write in flight.
@@ -84,6 +90,7 @@ impl World {
             loaded: Some("L2".to_owned()),
             read: None,
             broken: false,
+            ending: false,
             unseen: false,
             written: None,
             finished: false,
@@ -128,14 +135,15 @@ impl World {
 
     fn probe(&mut self) {
         let up = self.loaded.is_some();
-        if self.unseen {
-            // A prober that sees a crash at all sees it before the return.
-            self.unseen = false;
+        let was_ending = self.scenario.state.prometheus.running == Running::Ending;
+        // A prober that sees a crash at all sees it before the return; of one that was to end it may see the return alone.
+        if std::mem::take(&mut self.unseen) && !(was_ending && up) {
             self.feed(Event::Prometheus(PrometheusState { running: Running::No, ..PrometheusState::default() }));
         }
         if up {
-            let up =
-                PrometheusState { running: Running::Yes, ready: true, healthy: true, ..PrometheusState::default() };
+            let running = if self.ending { Running::Ending } else { Running::Yes };
+            let ready = !self.ending;
+            let up = PrometheusState { running, ready, healthy: true, ..PrometheusState::default() };
             self.feed(Event::Prometheus(up));
         }
     }
@@ -159,7 +167,7 @@ impl World {
     }
 
     fn reloaded(&mut self, accepted: bool) {
-        if self.scenario.state.reloading.is_none() {
+        if self.scenario.state.reloading.is_none() || self.ending {
             return;
         }
         self.read_file();
@@ -198,7 +206,8 @@ impl World {
             }
             Op::Read => self.read_file(),
             Op::Reloaded(accepted) => self.reloaded(*accepted),
-            Op::Crash => (self.loaded, self.broken, self.unseen) = (None, true, true),
+            Op::End => self.ending = self.loaded.is_some(),
+            Op::Crash => (self.loaded, self.broken, self.ending, self.unseen) = (None, true, false, true),
             Op::Restart => {
                 if self.loaded.is_none() {
                     self.loaded = Some(self.file.clone());
@@ -230,6 +239,9 @@ impl World {
 
     /// Everything works from now on, and time passes.
     fn calm_down(&mut self) {
+        if self.ending {
+            self.apply(&Op::Crash);
+        }
         self.apply(&Op::Restart);
         self.apply(&Op::Probe);
         for _ in 0..20 {
