@@ -52,11 +52,13 @@ pub(super) struct Learnt {
     in_flight: Semaphore,
 }
 
-impl Learnt {
-    pub(super) fn new() -> Self {
+impl Default for Learnt {
+    fn default() -> Self {
         Self::with_tries(TRIES_MAX)
     }
+}
 
+impl Learnt {
     fn with_tries(tries: u32) -> Self {
         Self { newest: Mutex::default(), tries_left: AtomicU32::new(tries), in_flight: Semaphore::new(IN_FLIGHT_MAX) }
     }
@@ -349,7 +351,7 @@ mod tests {
         let pieces = Case { targets: 50, series: 15, scrapes: 10 }.pieces();
         let receiver = Strict::with(&pieces, 7);
         let old: usize = 50 * 15 * 7 - receiver.newest.lock().unwrap().keys().filter(|key| *key % 5 == 0).count();
-        assert_eq!(send(&pieces, &Learnt::new(), &receiver).await, 50 * 15 * 10 - old);
+        assert_eq!(send(&pieces, &Learnt::default(), &receiver).await, 50 * 15 * 10 - old);
         assert_eq!(receiver.most_open.load(Ordering::Relaxed), IN_FLIGHT_MAX);
     }
 

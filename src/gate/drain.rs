@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::StatusCode;
 
 use super::apart::{Apart, Learnt, Sending};
 use super::attempt::Attempt;
@@ -32,6 +33,7 @@ use super::client::{Answer, SendError};
 use super::fence::Tenure;
 use super::forward::Remote;
 use super::headers;
+use super::received::Received;
 use super::refusal::{Verdict, is_for_one, verdict};
 use super::spool::{Batch, Format};
 use super::standby::Intake;
@@ -59,8 +61,7 @@ const TOGETHER_BYTES_MAX: usize = 512 << 10;
 
 /// Sends the spool of a remote, until requests pass through. To be dropped when the tenure ends.
 pub(super) async fn drain(remote: &Remote, tenure: &Arc<Tenure>) {
-    let learnt = Learnt::new();
-    let mut catch_up = CatchUp { remote, tenure, speaks_v2: None, is_strict: false, together: TOGETHER_MAX, learnt };
+    let mut catch_up = CatchUp::new(remote, tenure, Arc::default());
     let total = remote.shelf.size().batches;
     let begin = Instant::now();
     let name = remote.settings().name.clone();
@@ -105,6 +106,18 @@ pub(super) async fn drain(remote: &Remote, tenure: &Arc<Tenure>) {
     }
 }
 
+/// Sends a request that a strict receiver has refused once more, as one of the spool. It has passed through, but holds something
+/// of before too. `false`: that would not help. To be dropped when the tenure ends.
+pub(super) async fn send_again(remote: &Remote, tenure: &Arc<Tenure>, received: &Received, answer: &Answer) -> bool {
+    let is_strict =
+        answer.status == StatusCode::BAD_REQUEST && verdict(version_of(&received.format), answer) == Verdict::Retry;
+    if is_strict {
+        let learnt = remote.with_progress(tenure, |progress| progress.learnt.clone()).unwrap_or_default();
+        CatchUp::new(remote, tenure, learnt).refused(&received.format, &received.body, answer).await;
+    }
+    is_strict
+}
+
 /// Chooses the batches behind the first one that go out with it.
 fn together(limit: usize) -> impl FnMut(&Batch, &Batch) -> bool + Send + 'static {
     let (mut count, mut behind_bytes) = (1, 0);
@@ -142,10 +155,14 @@ struct CatchUp<'a> {
     is_strict: bool,
     /// Batches that may go out together.
     together: usize,
-    learnt: Learnt,
+    learnt: Arc<Learnt>,
 }
 
-impl CatchUp<'_> {
+impl<'a> CatchUp<'a> {
+    fn new(remote: &'a Remote, tenure: &'a Arc<Tenure>, learnt: Arc<Learnt>) -> Self {
+        Self { remote, tenure, speaks_v2: None, is_strict: false, together: TOGETHER_MAX, learnt }
+    }
+
     /// Sends batches until they are answered for good. `false`: they are to be chosen anew.
     async fn deliver(&mut self, batches: &[Batch]) -> bool {
         let Some(first) = batches.first() else { return true };
@@ -175,7 +192,7 @@ impl CatchUp<'_> {
                         self.halve(batches.len());
                         return false;
                     }
-                    if answer.status.as_u16() == 400 {
+                    if answer.status == StatusCode::BAD_REQUEST {
                         self.refused(&first.format, &body, &answer).await;
                     } else if self.is_strict {
                         self.learnt.has_taken(&body);

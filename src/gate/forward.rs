@@ -3,7 +3,7 @@
 //! ```text
 //! request -> read -> route -> spooled: 204 at once, with the Written headers of 2.0
 //!                      ^  `-> through: sent once, the remote's answer is passed back
-//!                      |         |
+//!                      |         |     (refused for a sample of before the takeover: like one of the spool)
 //!                      +---------+ authority ended on the way: it was cut, and is routed again
 //! ```
 //!
@@ -22,6 +22,7 @@ use http::{HeaderMap, Response, StatusCode};
 use tokio::sync::watch;
 
 use super::answer::{accepted, passed, refusal};
+use super::apart::Learnt;
 use super::attempt::{Attempt, Waiting};
 use super::client::{Answer, Client, SendError};
 use super::cover::Reach;
@@ -34,8 +35,8 @@ use super::runtime::GateSettings;
 use super::spool::SpoolError;
 use super::standby::{Phase, Route, Shelf};
 use super::status::{Counts, count};
-use super::watermark::{BatchKey, Outcome, Publisher, Timing, Watermark, key, usable};
-use super::{TimeRange, headers, lock, margin, wall_ms};
+use super::watermark::{BatchKey, FUTURE_TOLERANCE, Outcome, Publisher, Timing, Watermark, key, usable};
+use super::{TimeRange, drain, headers, lock, margin, wall_ms};
 
 /// Changes of authority that one request may meet.
 const ROUTES_MAX: usize = 4;
@@ -47,10 +48,14 @@ const READ_INLINE_BYTES_MAX: usize = 256 << 10;
 pub(super) struct Progress {
     pub(super) tenure: Arc<Tenure>,
     pub(super) since: Instant,
+    /// The same in Unix milliseconds.
+    begun_ms: i64,
     /// Batches of the spool that have gone out in it.
     pub(super) caught_up: u64,
     pub(super) watermark: Watermark,
     pub(super) publisher: Publisher,
+    /// About a strict receiver, from requests that passed through.
+    pub(super) learnt: Arc<Learnt>,
 }
 
 /// One remote.
@@ -213,10 +218,28 @@ impl Remote {
         let Some(mut attempt) = self.begin(tenure, &received.body, received.range()) else { return Ok(None) };
         let sent = self.client(tenure).send(received.headers.clone(), received.body.clone()).await;
         self.note(&sent);
-        let answer = sent?;
+        let mut answer = sent?;
+        if self.is_of_before(tenure, received) {
+            tokio::select! {
+                biased;
+                () = tenure.ended() => return Err(SendError::Ended),
+                is_settled = drain::send_again(self, tenure, received, &answer) => if is_settled {
+                    answer = Answer { status: StatusCode::NO_CONTENT, headers: HeaderMap::new(), body: Bytes::new() };
+                }
+            }
+        }
         attempt.outcome = answer.outcome();
         drop(attempt);
         Ok(Some(answer))
+    }
+
+    /// Whether the former writer may have written later samples of the same series: what waits in a queue of the own Prometheus
+    /// when a tenure begins.
+    fn is_of_before(&self, tenure: &Arc<Tenure>, received: &Received) -> bool {
+        let begun_ms = self.with_progress(tenure, |progress| progress.begun_ms);
+        let Some((range, begun_ms)) = received.range().zip(begun_ms) else { return false };
+        let tolerance_ms = i64::try_from(FUTURE_TOLERANCE.as_millis()).unwrap_or(i64::MAX);
+        range.min_ms <= begun_ms.saturating_add(tolerance_ms)
     }
 
     /// A batch that is spooled while leadership is being handed over is not finished: the final watermark must not claim it.
@@ -327,8 +350,15 @@ impl Remote {
         let settings = self.settings();
         let watermark = Watermark::new(timing(&settings, period), Instant::now());
         let publisher = Publisher::new(&settings.url.id(), period, current);
-        let since = Instant::now();
-        *lock(&self.progress) = Some(Progress { tenure: tenure.clone(), since, caught_up: 0, watermark, publisher });
+        *lock(&self.progress) = Some(Progress {
+            tenure: tenure.clone(),
+            since: Instant::now(),
+            begun_ms: wall_ms(),
+            caught_up: 0,
+            watermark,
+            publisher,
+            learnt: Arc::default(),
+        });
         self.shelf.catch_up(tenure);
     }
 

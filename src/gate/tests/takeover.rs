@@ -244,6 +244,37 @@ async fn every_kind_of_receiver_gets_what_it_has_not_and_in_how_many_requests() 
     }
 }
 
+/// What waits in the own Prometheus for a batch to be full is older than what the former writer wrote last.
+#[tokio::test]
+async fn a_request_that_passes_through_with_samples_of_before_and_after_a_takeover_loses_none() {
+    let now = wall_ms();
+    let points = [("a", now - 500), ("b", now - 400), ("c", now + 100)];
+    let new = owned(&points[1..]);
+    for (kind, status) in [(Kind::Lenient, 204), (Kind::Prometheus3, 204), (Kind::Prometheus2, 204), (Kind::Mimir, 400)]
+    {
+        let receiver = Receiver::start(kind).await;
+        let member = Member::start(settings(&receiver.url())).await;
+        receiver.has("a", now - 100);
+        member.leadership.send_replace(leads(3));
+        member.is("writer").await;
+        assert_eq!(member.push(&points).await, status, "{kind:?}");
+        assert_eq!(receiver.stored(), new, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_writers_request_that_is_refused_for_samples_of_its_own_time_is_sent_once() {
+    let receiver = Receiver::start(Kind::Prometheus2).await;
+    let member = Member::start(settings(&receiver.url())).await;
+    member.leadership.send_replace(leads(3));
+    member.is("writer").await;
+    // Later than any former writer's clock would have it.
+    let later = wall_ms() + 60_000;
+    receiver.has("a", later);
+    assert_eq!(member.push(&[("a", later - 1), ("b", later)]).await, 400);
+    assert_eq!((receiver.stored(), receiver.seen().len()), (Vec::new(), 1));
+}
+
 #[tokio::test]
 async fn a_writer_publishes_its_watermark_and_a_standby_forgets_what_lies_below() {
     let receiver = Receiver::start(Kind::Lenient).await;
