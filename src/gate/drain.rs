@@ -106,16 +106,11 @@ pub(super) async fn drain(remote: &Remote, tenure: &Arc<Tenure>) {
     }
 }
 
-/// Sends a request that a strict receiver has refused once more, as one of the spool. It has passed through, but holds something
-/// of before too. `false`: that would not help. To be dropped when the tenure ends.
-pub(super) async fn send_again(remote: &Remote, tenure: &Arc<Tenure>, received: &Received, answer: &Answer) -> bool {
-    let is_strict =
-        answer.status == StatusCode::BAD_REQUEST && verdict(version_of(&received.format), answer) == Verdict::Retry;
-    if is_strict {
-        let learnt = remote.with_progress(tenure, |progress| progress.learnt.clone()).unwrap_or_default();
-        CatchUp::new(remote, tenure, learnt).refused(&received.format, &received.body, answer).await;
-    }
-    is_strict
+/// Sends a request that passed through, and was refused for what the former writer had written already, like a batch of the spool. To
+/// be dropped when the tenure ends.
+pub(super) async fn send_again(remote: &Remote, tenure: &Arc<Tenure>, received: &Received, refused: &Answer) {
+    let learnt = remote.with_progress(tenure, |progress| progress.learnt.clone()).unwrap_or_default();
+    CatchUp::new(remote, tenure, learnt).refused(&received.format, &received.body, refused).await;
 }
 
 /// Chooses the batches behind the first one that go out with it.

@@ -29,13 +29,13 @@ use super::cover::Reach;
 use super::fence::Tenure;
 use super::prometheus::QueueSince;
 use super::received::{Received, summary};
-use super::refusal::{self, Unfit};
+use super::refusal::{self, Unfit, Verdict};
 use super::remote::RemoteSettings;
 use super::runtime::GateSettings;
 use super::spool::SpoolError;
 use super::standby::{Phase, Route, Shelf};
 use super::status::{Counts, count};
-use super::watermark::{BatchKey, FUTURE_TOLERANCE, Outcome, Publisher, Timing, Watermark, key, usable};
+use super::watermark::{BatchKey, Outcome, Publisher, Timing, Watermark, key, usable};
 use super::{TimeRange, drain, headers, lock, margin, wall_ms};
 
 /// Changes of authority that one request may meet.
@@ -219,27 +219,24 @@ impl Remote {
         let sent = self.client(tenure).send(received.headers.clone(), received.body.clone()).await;
         self.note(&sent);
         let mut answer = sent?;
-        if self.is_of_before(tenure, received) {
+        if self.may_be_sent_again(tenure, received, &answer) {
             tokio::select! {
                 biased;
                 () = tenure.ended() => return Err(SendError::Ended),
-                is_settled = drain::send_again(self, tenure, received, &answer) => if is_settled {
-                    answer = Answer { status: StatusCode::NO_CONTENT, headers: HeaderMap::new(), body: Bytes::new() };
-                }
+                () = drain::send_again(self, tenure, received, &answer) => {}
             }
+            answer = Answer { status: StatusCode::NO_CONTENT, headers: HeaderMap::new(), body: Bytes::new() };
         }
         attempt.outcome = answer.outcome();
         drop(attempt);
         Ok(Some(answer))
     }
 
-    /// Whether the former writer may have written later samples of the same series: what waits in a queue of the own Prometheus
-    /// when a tenure begins.
-    fn is_of_before(&self, tenure: &Arc<Tenure>, received: &Received) -> bool {
-        let begun_ms = self.with_progress(tenure, |progress| progress.begun_ms);
-        let Some((range, begun_ms)) = received.range().zip(begun_ms) else { return false };
-        let tolerance_ms = i64::try_from(FUTURE_TOLERANCE.as_millis()).unwrap_or(i64::MAX);
-        range.min_ms <= begun_ms.saturating_add(tolerance_ms)
+    /// Whether all of a request was refused because the former writer had written later samples of the same series.
+    fn may_be_sent_again(&self, tenure: &Arc<Tenure>, received: &Received, answer: &Answer) -> bool {
+        let Some(summary) = received.summary.filter(|_| answer.status == StatusCode::BAD_REQUEST) else { return false };
+        refusal::verdict(Some(summary.version), answer) == Verdict::Retry
+            && self.with_progress(tenure, |progress| received.reaches_back_to(progress.begun_ms)) == Some(true)
     }
 
     /// A batch that is spooled while leadership is being handed over is not finished: the final watermark must not claim it.

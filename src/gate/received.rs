@@ -21,6 +21,11 @@ impl Received {
     pub(super) fn range(&self) -> Option<TimeRange> {
         self.summary.and_then(|summary| summary.range)
     }
+
+    /// Whether it holds samples that are no newer than what a writer until `begun_ms` may have written, by its own clock.
+    pub(super) fn reaches_back_to(&self, begun_ms: i64) -> bool {
+        self.range().is_some_and(|range| range.min_ms <= later(begun_ms))
+    }
 }
 
 /// Reads a body as its headers say.
@@ -31,8 +36,12 @@ pub(super) fn summary(format: &Format, body: &[u8], arrival_ms: i64) -> Result<S
     if !format.content_encoding.eq_ignore_ascii_case(CONTENT_ENCODING) {
         return Err(format!("unknown Content-Encoding `{}`", format.content_encoding));
     }
-    let tolerance = i64::try_from(FUTURE_TOLERANCE.as_millis()).unwrap_or(i64::MAX);
-    Summary::read(version, body, arrival_ms.saturating_add(tolerance)).map_err(|error| error.to_string())
+    Summary::read(version, body, later(arrival_ms)).map_err(|error| error.to_string())
+}
+
+/// What other clocks may show at a time of the own one, in Unix milliseconds.
+fn later(at_ms: i64) -> i64 {
+    at_ms.saturating_add(i64::try_from(FUTURE_TOLERANCE.as_millis()).unwrap_or(i64::MAX))
 }
 
 impl Received {

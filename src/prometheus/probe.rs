@@ -4,12 +4,10 @@
 //! a connection ends on which nothing is ever sent: one that crashes, and runs again before the next check, is seen by it. (Not
 //! with TLS: a server would note a handshake that never comes.)
 //!
-//! Readiness is polled until it was seen once, and again after Prometheus was seen gone. In between it is asked as often as the rest,
-//! and only the answer that Prometheus gives while it ends takes it away: one that flushes to a remote that is away goes on to be
-//! healthy, and answers no query for up to a minute. Once the sidecar shuts down it is asked often, because as a rule both are told
-//! to end at the same time.
+//! Readiness is polled until it was seen once; then it is asked as often as the rest, and often once the sidecar shuts down, because
+//! as a rule both are told to end at the same time.
 //!
-//! The thresholds are `health`'s; here is only the I/O. A probe that hangs ends with its time-out, so [`Prober::next`] always goes on.
+//! What follows from the answers is `health`'s; here is only the I/O. A probe that hangs ends with its time-out, so [`Prober::next`] always goes on.
 
 use std::io;
 use std::time::Duration;
@@ -20,21 +18,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::client::{LocalClient, address, cause, is_refused, shown};
-use super::health::{Check, Health, RECHECK_DELAY, Running};
+use super::health::{Check, Health, PrometheusState, RECHECK_DELAY, Running};
 use super::{HealthSettings, ReadinessSettings, readiness};
-
-/// What is known of the local Prometheus.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct PrometheusState {
-    pub(crate) running: Running,
-    /// It was ready once since it was last seen gone or ending.
-    pub(crate) ready: bool,
-    pub(crate) healthy: bool,
-    /// Why it is not ready, as far as it was asked; empty when it is.
-    pub(crate) not_ready: String,
-    /// Why it does not run or is not healthy; empty when it is.
-    pub(crate) not_healthy: String,
-}
 
 /// Probes one Prometheus.
 #[derive(Debug)]
@@ -49,7 +34,8 @@ pub(crate) struct Prober {
     /// The silent connection.
     line: Option<TcpStream>,
     health: Health,
-    state: PrometheusState,
+    /// What [`Prober::next`] has returned last.
+    told: PrometheusState,
     next_health: Instant,
     next_ready: Instant,
     shutdown: CancellationToken,
@@ -75,16 +61,17 @@ impl Prober {
         readiness: Option<ReadinessSettings>,
     ) -> Self {
         let now = Instant::now();
+        let started = Health::new(health, readiness.is_some());
         Self {
             client,
             address: address(notify_url),
             health_url: health.url.clone(),
             health_timeout: health.timeout,
-            state: PrometheusState { ready: readiness.is_none(), ..PrometheusState::default() },
-            readiness,
             holds_line: notify_url.scheme() == "http",
             line: None,
-            health: Health::new(health),
+            told: started.known().clone(),
+            health: started,
+            readiness,
             next_health: now,
             next_ready: now,
             shutdown: CancellationToken::new(),
@@ -100,39 +87,43 @@ impl Prober {
 
     /// Probes until something changes and returns what is known then.
     pub(crate) async fn next(&mut self) -> PrometheusState {
-        loop {
-            let known = self.probe().await;
-            if known != self.state {
-                self.state = known.clone();
-                return known;
-            }
+        while self.told == *self.health.known() {
+            self.probe().await;
         }
+        self.told = self.health.known().clone();
+        self.told.clone()
     }
 
-    async fn probe(&mut self) -> PrometheusState {
-        let mut known = self.state.clone();
+    async fn probe(&mut self) {
         match self.wait().await {
             Due::Hurry => {
                 self.hurries = true;
                 self.next_ready = Instant::now();
             }
-            Due::Readiness => self.poll_readiness(&mut known).await,
-            due @ (Due::Check | Due::LineEnded) => {
+            Due::Readiness => self.poll_readiness().await,
+            Due::Check => {
                 let check = self.check().await;
-                match due {
-                    // Whoever closes each one would be checked without a pause.
-                    Due::LineEnded => self.line = None,
-                    _ if self.holds_line && self.line.is_none() && check == Check::Passed => {
-                        self.line = self.connect().await.ok();
-                    }
-                    _ => {}
+                if self.holds_line && self.line.is_none() && check == Check::Passed {
+                    self.line = self.connect().await.ok();
                 }
-                self.health.observe(check);
-                self.next_health = Instant::now() + self.health.pause();
-                self.take_health(&mut known);
+                self.take(check);
+            }
+            // No other line before the next check is due: whoever closes each one would be checked without a pause.
+            Due::LineEnded => {
+                self.line = None;
+                let check = self.check().await;
+                self.take(check);
             }
         }
-        known
+    }
+
+    fn take(&mut self, check: Check) {
+        self.health.observe(check);
+        let now = Instant::now();
+        self.next_health = now + self.health.pause();
+        if self.health.known().running == Running::No {
+            self.next_ready = now;
+        }
     }
 
     async fn wait(&self) -> Due {
@@ -143,7 +134,7 @@ impl Prober {
                 None => std::future::pending().await,
             }
         };
-        let polls = self.readiness.is_some() && self.state.running != Running::No;
+        let polls = self.readiness.is_some() && self.health.known().running != Running::No;
         tokio::select! {
             biased;
             () = self.shutdown.cancelled(), if !self.hurries => Due::Hurry,
@@ -153,42 +144,15 @@ impl Prober {
         }
     }
 
-    async fn poll_readiness(&mut self, known: &mut PrometheusState) {
+    async fn poll_readiness(&mut self) {
         let Some(settings) = &self.readiness else { return };
-        match readiness::poll(&self.client, settings).await {
-            Ok(()) => {
-                known.running = self.health.running();
-                known.ready = true;
-                known.not_ready.clear();
-            }
-            Err(not_ready) if known.ready && not_ready.is_own_word => {
-                known.running = Running::Ending;
-                known.ready = false;
-                known.not_ready = format!("it ends, or has started again: {}", not_ready.why);
-            }
-            Err(_) if known.ready || known.running == Running::Ending => {}
-            Err(not_ready) => known.not_ready = not_ready.why,
-        }
-        let pause = match (known.ready, self.hurries) {
+        self.health.observe_readiness(readiness::poll(&self.client, settings).await);
+        let pause = match (self.health.known().ready, self.hurries) {
             (false, _) => settings.poll_period,
             (true, true) => self.health.pause().min(RECHECK_DELAY),
             (true, false) => self.health.pause(),
         };
         self.next_ready = Instant::now() + pause;
-    }
-
-    fn take_health(&mut self, known: &mut PrometheusState) {
-        let running = self.health.running();
-        if running == Running::No && known.running != Running::No {
-            known.ready = self.readiness.is_none();
-            known.not_ready.clear();
-            self.next_ready = Instant::now();
-        }
-        if !(running == Running::Yes && known.running == Running::Ending) {
-            known.running = running;
-        }
-        known.healthy = self.health.healthy();
-        self.health.detail().clone_into(&mut known.not_healthy);
     }
 
     async fn check(&self) -> Check {

@@ -14,8 +14,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::health::{RECHECK_DELAY, Running};
-use super::probe::{Prober, PrometheusState};
+use super::health::{PrometheusState, RECHECK_DELAY, Running};
+use super::probe::Prober;
 use super::{HealthSettings, ReadinessSettings, client};
 
 const WAIT_MAX: Duration = Duration::from_secs(20);

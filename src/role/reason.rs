@@ -165,9 +165,9 @@ fn ability(state: &State) -> Eligibility {
     if prometheus.running == Running::No {
         return because("Prometheus does not run", &prometheus.not_healthy);
     }
-    // One that ends and is the only one that has what the remote lacks is worth waiting for; else the handover is due.
-    let flushes_for_all = state.ends() && (state.awaits_cover() || (state.leaving.is_some() && state.leads()));
-    if !prometheus.ready && !flushes_for_all {
+    // One that ends may be the only one that has what the remote lacks, or a planned handover is under way already.
+    let leads_on = state.ends() && state.leads() && (state.leaving.is_some() || state.awaits_cover());
+    if !prometheus.ready && !leads_on {
         return because("Prometheus is not ready", &prometheus.not_ready);
     }
     if !prometheus.healthy {
@@ -180,7 +180,12 @@ fn ability(state: &State) -> Eligibility {
         let error = state.retry.error.as_deref().unwrap_or("it is being asked");
         return no(&format!("Prometheus has not loaded a configuration of this sidecar yet: {error}"));
     }
-    Eligibility { eligible: true, prepared: state.cover.prepared, reason: "Prometheus is ready and healthy".to_owned() }
+    let reason = if leads_on {
+        "Prometheus ends; leads until another member has taken over"
+    } else {
+        "Prometheus is ready and healthy"
+    };
+    Eligibility { eligible: true, prepared: state.cover.prepared, reason: reason.to_owned() }
 }
 
 fn can_lead(state: &State) -> bool {

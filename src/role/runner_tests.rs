@@ -19,8 +19,7 @@ use super::runner::{Output, Parts, Runner};
 use super::state::{Event, Policy, State};
 use super::variants::Config;
 use super::{Role, RoleCommand, RoleHandle, RoleStatus};
-use crate::prometheus::health::Running;
-use crate::prometheus::probe::PrometheusState;
+use crate::prometheus::health::{PrometheusState, Running};
 use crate::prometheus::reload::{Reload, ReloadError};
 use crate::render::Rendered;
 

@@ -7,8 +7,7 @@ use elector_raft::{CommandError, Eligibility, GroupStatus, Leadership, MemberKin
 
 use super::variants::{Config, ConfigHash, Target};
 use super::{Cover, Role};
-use crate::prometheus::health::Running;
-use crate::prometheus::probe::PrometheusState;
+use crate::prometheus::health::{PrometheusState, Running};
 
 /// Settings that decisions depend on.
 #[derive(Clone, Copy, Debug)]

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! A planned handover (step-down, cordon, shutdown) keeps authority until the follower configuration is in force, so
-//! that no two Prometheus run as leader; bounded by `demote_timeout`, because the group must not wait for a hung one:
+//! that no two Prometheus run as leader; bounded by `demote_timeout`, because the group must not wait for a hung one, and not waited
+//! for where Prometheus ends, loads nothing any more, and sends through the gate only:
 //!
 //! ```text
 //!            StepDown, Cordon, Shutdown            follower in force, or out of time
@@ -48,8 +49,7 @@ use super::Role;
 use super::reason;
 use super::state::{Action, Cause, Event, Failure, Leaving, Policy, Reloading, Retry, State};
 use super::variants::Target;
-use crate::prometheus::health::Running;
-use crate::prometheus::probe::PrometheusState;
+use crate::prometheus::health::{PrometheusState, Running};
 
 /// Longest pause between attempts, unless `notify-retry-delay` itself is longer.
 pub(super) const RETRY_PAUSE_MAX: Duration = Duration::from_mins(1);

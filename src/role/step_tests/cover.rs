@@ -66,7 +66,7 @@ fn a_prometheus_that_ends_is_not_waited_for_once_somebody_could_take_over() {
         ends         => -
         wait 7999    => -
         others yes   => write F1, tell yes (leads until the follower configuration is in force)
-        wrote ok     => reload F1, hand over (the sidecar shuts down), tell yes (Prometheus is ready and healthy)
+        wrote ok     => reload F1, hand over (the sidecar shuts down), tell yes (Prometheus ends; leads until another member has taken over)
         ",
     );
 }
@@ -75,7 +75,7 @@ fn a_prometheus_that_ends_is_not_waited_for_once_somebody_could_take_over() {
 fn a_leader_whose_prometheus_ends_alone_can_do_its_work_until_somebody_could_take_over_without_a_gap() {
     leader_of_the_uncovered().run(
         "
-        ends       => -
+        ends       => tell yes (Prometheus ends; leads until another member has taken over)
         others yes => tell no (Prometheus is not ready: it ends)
         ",
     );

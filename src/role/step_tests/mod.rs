@@ -20,8 +20,7 @@ use super::state::{Action, Event, Failure, Leaving, Others, Policy, State};
 use super::step::step;
 use super::variants::{Config, Target};
 use super::{Cover, Role, reason};
-use crate::prometheus::health::Running;
-use crate::prometheus::probe::PrometheusState;
+use crate::prometheus::health::{PrometheusState, Running};
 use crate::render::Rendered;
 
 const POLICY: Policy = Policy {
