@@ -181,12 +181,14 @@ async fn one_that_ends_says_so_by_readiness_alone_until_another_one_is_ready() {
 
 #[tokio::test]
 async fn while_the_sidecar_shuts_down_the_end_is_seen_long_before_a_period_is_over() {
-    let ends = Arc::new(AtomicBool::new(false));
+    let ends = Arc::new(AtomicBool::new(true));
     let address = serve_ending(ends.clone()).await;
     let shutdown = CancellationToken::new();
-    // The period of one without a health URL is longer than this test waits.
+    // The period of one without a health URL is longer than this test waits; it holds once Prometheus has been seen healthy.
     let mut prober = prober(address, None, Some("/-/ready")).hurry_at(shutdown.clone());
-    until(&mut prober, |state| state.ready && state.healthy).await;
+    until(&mut prober, |state| state.healthy).await;
+    ends.store(false, Ordering::SeqCst);
+    until(&mut prober, |state| state.ready).await;
     shutdown.cancel();
     timeout(RECHECK_DELAY * 2, prober.next()).await.unwrap_err();
     ends.store(true, Ordering::SeqCst);
