@@ -86,7 +86,7 @@ pub(super) struct RawPrometheus {
     /// A reload that takes longer is reported as slow; it is waited for, not repeated
     #[arg(long, value_name = "DURATION", default_value_t = duration::format(defaults::NOTIFY_TIMEOUT))]
     pub notify_timeout: String,
-    /// Wait until this URL answers 200 before this member may lead [default: do not wait]
+    /// Wait until this URL answers 200 before this member may lead, and see there later that Prometheus ends [default: do not wait]
     #[arg(long, value_name = "URL")]
     pub readiness_http_url: Option<String>,
     /// Time between two readiness polls
